@@ -1,0 +1,117 @@
+"""What a codec is.
+
+1. A codec is a frozen dataclass with a v3 name and its configuration; one file per codec.
+2. Its kind says where in the chain it stands: array to array, array to bytes, bytes to bytes.
+3. It encodes and decodes on the host; ``device_step`` names the step of the CUDA backend that
+   does the same there, or is None where the host must do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Bytes = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkType:
+    """Shape, data type and fill value of a chunk between two codecs."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fill_value: np.generic
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the chunk as a C-contiguous array."""
+        n = self.dtype.itemsize
+        for length in self.shape:
+            n *= length
+        return n
+
+
+class Codec:
+    """Base of every codec.
+
+    Attributes
+    ----------
+    name : str
+        v3 name.
+    device_step : str or None
+    """
+
+    name: ClassVar[str]
+    device_step: ClassVar[str | None] = None
+
+    @classmethod
+    def from_configuration(cls, configuration: Mapping[str, Any]) -> Self:
+        """Build from the ``configuration`` of a document; raises ``ValueError`` saying what is wrong."""
+        raise NotImplementedError
+
+    def configuration(self) -> dict[str, Any]:
+        """Return the ``configuration`` for a document."""
+        raise NotImplementedError
+
+
+class ArrayArrayCodec(Codec):
+    """Array to array: transpose, filters."""
+
+    def resolve(self, chunk: ChunkType) -> ChunkType:
+        """Return the type of the encoded chunk, given that of the decoded one."""
+        raise NotImplementedError
+
+    def encode(self, array: npt.NDArray[Any], chunk: ChunkType) -> npt.NDArray[Any]:
+        """Encode; ``chunk`` is the decoded type."""
+        raise NotImplementedError
+
+    def decode(self, array: npt.NDArray[Any], chunk: ChunkType) -> npt.NDArray[Any]:
+        """Decode to an array of the decoded type ``chunk``."""
+        raise NotImplementedError
+
+
+class ArrayBytesCodec(Codec):
+    """Array to bytes: the serializer."""
+
+    def encode(self, array: npt.NDArray[Any], chunk: ChunkType) -> Bytes:
+        """Encode an array of type ``chunk``."""
+        raise NotImplementedError
+
+    def decode(self, data: Bytes, chunk: ChunkType) -> npt.NDArray[Any]:
+        """Decode to an array of type ``chunk`` (its byte order may differ)."""
+        raise NotImplementedError
+
+
+class BytesBytesCodec(Codec):
+    """Bytes to bytes: compressors and checksums."""
+
+    def encode(self, data: Bytes, itemsize: int) -> Bytes:
+        """Encode; ``itemsize`` is that of the elements that the bytes hold."""
+        raise NotImplementedError
+
+    def decode(self, data: Bytes, size: int | None, out: npt.NDArray[np.uint8] | None) -> Bytes:
+        """Decode.
+
+        Parameters
+        ----------
+        data : bytes-like
+        size : int or None
+            Bytes that the result must have, where the metadata tells.
+        out : (size,) uint8 array or None
+            Memory to decode into. A codec that cannot returns its own bytes instead; the caller
+            checks identity and copies.
+
+        Raises
+        ------
+        ValueError
+            The bytes are corrupt or of another size; ``ChecksumMismatch`` for checksums.
+        """
+        raise NotImplementedError
+
+
+class ChecksumMismatch(ValueError):
+    """The stored checksum differs from the computed one."""

@@ -1,0 +1,62 @@
+"""What a backend is given: jobs (one call of the user) and waves (bounded pieces of a job)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cuzarr.codecs.chain import CodecChain
+from cuzarr.plan.chunk_plan import ChunkPlan, PlanRows
+from cuzarr.storage.base import RequestBatch, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One read or write call: what is constant over its waves.
+
+    Attributes
+    ----------
+    store : Store
+    chain : CodecChain
+        Codecs of the decoded unit (of the inner chunk, where the array is sharded).
+    plan : ChunkPlan
+    dtype : numpy.dtype
+        What the caller gets or gives; its byte order is honoured on the host, native on a device.
+    fill_value : numpy scalar
+        Of ``dtype``; what missing chunks read as.
+    """
+
+    store: Store
+    chain: CodecChain
+    plan: ChunkPlan
+    dtype: np.dtype[Any]
+    fill_value: np.generic
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """Some chunks of a job: row ``i`` of ``rows`` is read by request ``i`` of ``requests``.
+
+    ``present`` is False where a shard index says that the chunk is not stored; such a request is
+    never sent. A plain chunk may still turn out to be missing when it is fetched.
+    """
+
+    index: int
+    rows: PlanRows
+    requests: RequestBatch
+    present: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedWave:
+    """What ``encode`` returns: host bytes per row; None where the chunk is all fill value."""
+
+    wave: Wave
+    values: Sequence[bytes | bytearray | memoryview | None]

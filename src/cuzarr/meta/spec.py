@@ -1,0 +1,102 @@
+"""The description of a node: waist 1 of the design.
+
+1. ``meta.v2`` and ``meta.v3`` parse a metadata document into an :class:`ArraySpec` or a
+   :class:`GroupSpec`; both are v3-shaped, so nothing below ``meta`` asks for the format.
+2. Everything else (plans, codecs, engine) reads the spec and never the document.
+3. ``meta.v2`` and ``meta.v3`` turn a spec back into the document of its own format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+
+ZarrFormat = Literal[2, 3]
+JSON = Any  #: a value that ``json`` reads and writes
+_EMPTY: Mapping[str, JSON] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class CodecSpec:
+    """One entry of a codec chain: a name and its configuration, as in a v3 document.
+
+    The v2 filters and compressor ``{"id": X, ...}`` become ``numcodecs.X`` with the rest as
+    configuration, except that blosc, zstd, gzip of v2 take their v3 names where the two mean the
+    same bytes, byte order becomes the ``bytes`` codec and ``order: F`` a ``transpose``.
+    """
+
+    name: str
+    configuration: Mapping[str, JSON] = _EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkKeyEncoding:
+    """How chunk coordinates become a key (v3 core, "Chunk key encoding").
+
+    ``default`` with ``/`` gives ``c/0/1``; ``v2`` with ``.`` gives ``0.1`` (and ``0`` for a
+    zero-dimensional array, where ``default`` gives ``c``).
+    """
+
+    name: Literal["default", "v2"] = "default"
+    separator: Literal["/", "."] = "/"
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """All that is known of one array, from its metadata document alone.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : numpy.dtype
+        What a read returns on the host. Native byte order in v3; as stored in v2 (``>f4``).
+    chunk_shape : tuple of int
+        Shape of one stored object: of a shard, where the chain has ``sharding_indexed``.
+        Every length is at least 1.
+    fill_value : numpy scalar or None
+        None (v2 ``null``) reads as zero.
+    codecs : tuple of CodecSpec
+        In the order of encoding: array to array, one array to bytes, bytes to bytes.
+    key_encoding : ChunkKeyEncoding
+    attributes : mapping
+        JSON values of the user.
+    dimension_names : tuple of (str or None), or None
+    order : {"C", "F"}
+        v2 memory order; always "C" in v3.
+    zarr_format : {2, 3}
+    document : mapping
+        The parsed document as stored (v2: ``.zarray``), so that what is not understood survives.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunk_shape: tuple[int, ...]
+    fill_value: np.generic | None
+    codecs: tuple[CodecSpec, ...]
+    key_encoding: ChunkKeyEncoding = ChunkKeyEncoding()
+    attributes: Mapping[str, JSON] = field(default_factory=dict)
+    dimension_names: tuple[str | None, ...] | None = None
+    order: Literal["C", "F"] = "C"
+    zarr_format: ZarrFormat = 3
+    document: Mapping[str, JSON] = field(default_factory=dict)
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSpec:
+    """All that is known of one group from its metadata documents."""
+
+    attributes: Mapping[str, JSON] = field(default_factory=dict)
+    zarr_format: ZarrFormat = 3
+    document: Mapping[str, JSON] = field(default_factory=dict)
+
+
+NodeSpec = ArraySpec | GroupSpec

@@ -1,0 +1,182 @@
+"""What a selection touches: waist 2 of the design.
+
+1. A separable selection (basic, stepped, orthogonal, block) is one :class:`Axis` per dimension;
+   the chunks it touches are the product of the axes, in C order of their grid coordinates.
+2. A point selection (coordinate, mask) is a CSR list of points per touched chunk.
+3. The engine asks for a range of chunks, ``plan.rows(first, last)``, and gets a
+   :class:`PlanRows`: one row per chunk, with everything that a scatter or gather needs. A point
+   selection becomes rows over one flattened axis, so backends see a single form.
+
+Plans hold read-only int64 arrays, know nothing of devices, stores or codecs, and can be cached.
+"Chunk" here is the unit that is decoded: the inner chunk of a sharded array.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What a selection takes of one dimension, chunk by chunk.
+
+    Affine (``index is None``): element ``i < count[k]`` of chunk ``chunk[k]`` is found at
+    ``start[k] + i * step`` in the chunk and goes to ``out[k] + i`` in the output.
+
+    List (``index`` given): the positions ``start[k] <= j < start[k] + count[k]`` of the two
+    parallel lists say so: chunk offset ``index[j]`` goes to output offset ``out_index[j]``.
+
+    Attributes
+    ----------
+    chunk : (k,) int64, strictly ascending
+    start, count, out : (k,) int64
+    step : int, may be negative; 1 for lists
+    length : int
+        Elements of the selection along this dimension.
+    index, out_index : (length,) int64, or None
+    complete : (k,) bool
+        Every element of the chunk that lies inside the array is selected.
+    """
+
+    chunk: Int64
+    start: Int64
+    count: Int64
+    out: Int64
+    step: int
+    length: int
+    complete: npt.NDArray[np.bool_]
+    index: Int64 | None = None
+    out_index: Int64 | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRows:
+    """A range of chunks of a plan, expanded: row ``i`` copies between chunk ``i`` and the output.
+
+    Along axis ``a`` row ``i`` covers ``count[i, a]`` elements. Element ``e`` sits in the chunk at
+    ``start[i, a] + e * step[a]`` and in the output at ``out[i, a] + e``; where ``lists[a]`` is
+    given, at ``lists[a][0][start[i, a] + e]`` and ``lists[a][1][start[i, a] + e]`` instead.
+
+    Attributes
+    ----------
+    coords : (n, d) int64
+        Grid coordinates of the chunks, d dimensions of the array.
+    start, count, out : (n, s) int64
+        s axes of the copy: s == d, or 1 for points, whose chunk axis is the flattened chunk (C
+        order of the logical chunk shape) and whose output axis is the flattened output.
+    step : (s,) int64
+    lists : tuple, one entry per axis: None or (chunk offsets, output offsets), int64
+    complete : (n,) bool
+        The row selects every element of the chunk that lies inside the array.
+    flat : bool
+        True for points.
+    """
+
+    coords: Int64
+    start: Int64
+    count: Int64
+    out: Int64
+    step: Int64
+    lists: tuple[tuple[Int64, Int64] | None, ...]
+    complete: npt.NDArray[np.bool_]
+    flat: bool = False
+
+    def __len__(self) -> int:
+        return len(self.coords)
+
+    def take(self, which: Any) -> PlanRows:
+        """Return the rows ``which`` (a slice, or an index array)."""
+        return PlanRows(
+            self.coords[which], self.start[which], self.count[which], self.out[which],
+            self.step, self.lists, self.complete[which], self.flat,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkPlan:
+    """A selection against a chunk grid.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of the selection with every dimension of the array kept (integers have length 1);
+        for points ``(number of points,)``.
+    out_shape : tuple of int
+        Shape of what the user gets (integers dropped; points in the shape of their broadcast
+        coordinates). Same number of elements as ``shape``.
+    n_chunks : int
+    axes : tuple of Axis, empty for points
+    points : Points or None
+    """
+
+    shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    n_chunks: int
+    axes: tuple[Axis, ...] = ()
+    points: Points | None = None
+
+    def rows(self, first: int, last: int) -> PlanRows:
+        """Expand chunks ``first <= i < last``, in C order of the grid."""
+        if self.points is not None:
+            return self.points.rows(first, last)
+        return _product_rows(self.axes, first, last)
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Points grouped by chunk.
+
+    Attributes
+    ----------
+    coords : (n, d) int64
+        Touched chunks, distinct, in C order of the grid.
+    ptr : (n + 1,) int64
+        Points of chunk ``i`` are ``ptr[i] <= j < ptr[i + 1]``.
+    index : (p,) int64
+        Offset of each point in its flattened chunk (C order of the logical chunk shape).
+    out_index : (p,) int64
+        Offset of each point in the flattened output.
+    complete : (n,) bool
+    """
+
+    coords: Int64
+    ptr: Int64
+    index: Int64
+    out_index: Int64
+    complete: npt.NDArray[np.bool_]
+
+    def rows(self, first: int, last: int) -> PlanRows:
+        """Expand chunks ``first <= i < last`` over the flattened axis."""
+        start = self.ptr[first:last, None]
+        count = self.ptr[first + 1 : last + 1, None] - start
+        return PlanRows(
+            self.coords[first:last], start, count, np.zeros_like(start),
+            np.ones(1, np.int64), ((self.index, self.out_index),),
+            self.complete[first:last], flat=True,
+        )  # fmt: skip
+
+
+def _product_rows(axes: tuple[Axis, ...], first: int, last: int) -> PlanRows:
+    lengths = tuple(len(axis.chunk) for axis in axes)
+    which = np.unravel_index(np.arange(first, last), lengths) if axes else ()
+    n, d = last - first, len(axes)
+    columns = {name: np.empty((n, d), np.int64) for name in ("chunk", "start", "count", "out")}
+    complete = np.ones(n, np.bool_)
+    for a, (axis, k) in enumerate(zip(axes, which, strict=True)):
+        for name, column in columns.items():
+            column[:, a] = getattr(axis, name)[k]
+        complete &= axis.complete[k]
+    lists = tuple(
+        None if axis.index is None or axis.out_index is None else (axis.index, axis.out_index)
+        for axis in axes
+    )
+    step = np.array([axis.step for axis in axes], np.int64)
+    return PlanRows(
+        columns["chunk"], columns["start"], columns["count"], columns["out"], step, lists, complete
+    )
