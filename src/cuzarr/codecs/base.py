@@ -93,6 +93,10 @@ class BytesBytesCodec(Codec):
         """Encode; ``itemsize`` is that of the elements that the bytes hold."""
         raise NotImplementedError
 
+    def encoded_size(self, size: int) -> int | None:
+        """Return the bytes that ``size`` bytes always encode to, or None where that varies."""
+        return None
+
     def decode(self, data: Bytes, size: int | None, out: npt.NDArray[np.uint8] | None) -> Bytes:
         """Decode.
 

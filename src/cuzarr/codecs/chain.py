@@ -119,17 +119,19 @@ class CodecChain:
         return cls(chunk, tuple(array_codecs), serializer, current, tuple(byte_codecs), layout)
 
     @property
-    def encoded_size(self) -> int | None:
-        """Bytes after the serializer, where the metadata tells."""
+    def decoded_size(self) -> int | None:
+        """Bytes that the byte codecs decode to, where the metadata tells."""
         return self.serialized.nbytes if isinstance(self.serializer, BytesCodec) else None
 
     def decode_bytes(self, key: str, data: Bytes, out: npt.NDArray[np.uint8] | None = None) -> Bytes:
         """Run the byte codecs; the result is ``out`` itself where one of them could fill it."""
-        size = self.encoded_size
+        size = self.decoded_size
+        sizes = [size]
+        for codec in self.byte_codecs[:-1]:
+            sizes.append(None if sizes[-1] is None else codec.encoded_size(sizes[-1]))
         for i, codec in reversed(list(enumerate(self.byte_codecs))):
-            last = all(getattr(inner, "keeps_size", False) for inner in self.byte_codecs[:i])
             try:
-                data = codec.decode(data, size if last else None, out if i == 0 else None)
+                data = codec.decode(data, sizes[i], out if i == 0 else None)
             except CuzarrError:
                 raise
             except ChecksumMismatch as error:

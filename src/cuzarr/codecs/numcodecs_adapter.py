@@ -1,0 +1,131 @@
+"""``numcodecs.*``: any codec of the numcodecs registry, on the host (numcodecs.zarr3 spellings).
+
+1. Filters that work on elements (delta, quantize ...) become array-to-array codecs.
+2. Everything else works on bytes.
+3. A codec that would execute stored code (pickle) is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numcodecs
+import numcodecs.registry
+import numpy as np
+import numpy.typing as npt
+
+from cuzarr.codecs.base import ArrayArrayCodec, Bytes, BytesBytesCodec, ChunkType, Codec
+from cuzarr.codecs.registry import register_codec
+
+PREFIX = "numcodecs."
+_ELEMENTWISE = frozenset({"delta", "fixedscaleoffset", "quantize", "bitround", "astype"})
+_UNSAFE = frozenset({"pickle"})
+#: Codecs of Python objects: they need an object array, not bytes.
+_OBJECT = frozenset(
+    {"json", "json2", "msgpack", "msgpack2", "vlen-utf8", "vlen-bytes", "vlen-array", "categorize"}
+)
+
+
+class _NumcodecsCodec(Codec):
+    """What the two adapters share: ``id`` and the configuration of a numcodecs codec."""
+
+    codec_id: ClassVar[str]
+    config: Mapping[str, Any]
+
+    @cached_property
+    def inner(self) -> Any:
+        """The numcodecs codec."""
+        return numcodecs.get_codec({"id": self.codec_id, **self.config})
+
+    def configuration(self) -> dict[str, Any]:
+        """Return the configuration for a document, without the id."""
+        return dict(self.config)
+
+    @classmethod
+    def _checked(cls, configuration: Mapping[str, Any]) -> dict[str, Any]:
+        config = {name: value for name, value in configuration.items() if name != "id"}
+        try:
+            numcodecs.get_codec({"id": cls.codec_id, **config})
+        except Exception as error:
+            raise ValueError(f"numcodecs refuses the configuration: {error}") from error
+        return config
+
+
+@dataclass(frozen=True)
+class NumcodecsBytesCodec(_NumcodecsCodec, BytesBytesCodec):
+    """A numcodecs codec of bytes."""
+
+    config: Mapping[str, Any]
+
+    @classmethod
+    def from_configuration(cls, configuration: Mapping[str, Any]) -> Self:
+        """Build from a document."""
+        return cls(cls._checked(configuration))
+
+    def encode(self, data: Bytes, itemsize: int) -> Bytes:
+        """Encode; the codec is told the element size through the type of its buffer."""
+        raw = np.frombuffer(data, np.uint8)
+        unsigned = f"u{itemsize}" if itemsize in (1, 2, 4, 8) else f"V{itemsize}"
+        items = raw.view(unsigned) if raw.nbytes % itemsize == 0 else raw
+        return _as_bytes(self.inner.encode(items))
+
+    def decode(self, data: Bytes, size: int | None, out: npt.NDArray[np.uint8] | None) -> Bytes:
+        """Decode; the size is checked by the caller."""
+        return _as_bytes(self.inner.decode(data))
+
+
+@dataclass(frozen=True)
+class NumcodecsArrayCodec(_NumcodecsCodec, ArrayArrayCodec):
+    """A numcodecs filter of elements, applied to the flattened array."""
+
+    config: Mapping[str, Any]
+
+    @classmethod
+    def from_configuration(cls, configuration: Mapping[str, Any]) -> Self:
+        """Build from a document; the data type may be left to :meth:`resolve`."""
+        return cls({name: value for name, value in configuration.items() if name != "id"})
+
+    def resolve(self, chunk: ChunkType) -> ChunkType:
+        """Return the chunk type with the encoded data type."""
+        config = {**self._defaults(chunk.dtype), **self.config}
+        object.__setattr__(self, "config", config)
+        inner = self.inner
+        name = "encode_dtype" if self.codec_id == "astype" else "astype"
+        dtype = np.dtype(getattr(inner, name, None) or chunk.dtype)
+        return ChunkType(chunk.shape, dtype, np.zeros((), dtype)[()])
+
+    def _defaults(self, dtype: np.dtype[Any]) -> dict[str, Any]:
+        if self.codec_id == "astype":
+            return {"decode_dtype": dtype.str}
+        return {} if self.codec_id == "bitround" else {"dtype": dtype.str}
+
+    def encode(self, array: npt.NDArray[Any], chunk: ChunkType) -> npt.NDArray[Any]:
+        """Encode the elements in C order."""
+        encoded = self.inner.encode(np.ascontiguousarray(array).reshape(-1))
+        return np.asarray(encoded).reshape(chunk.shape)
+
+    def decode(self, array: npt.NDArray[Any], chunk: ChunkType) -> npt.NDArray[Any]:
+        """Decode the elements in C order."""
+        decoded = np.asarray(self.inner.decode(np.ascontiguousarray(array).reshape(-1)))
+        return decoded.view(chunk.dtype).reshape(chunk.shape)
+
+
+def _as_bytes(value: Any) -> Bytes:
+    if isinstance(value, bytes | bytearray):
+        return value
+    return np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+
+
+def _register_all() -> None:
+    for codec_id in sorted(numcodecs.registry.codec_registry):
+        if codec_id in _UNSAFE or codec_id in _OBJECT:
+            continue
+        base = NumcodecsArrayCodec if codec_id in _ELEMENTWISE else NumcodecsBytesCodec
+        members = {"name": PREFIX + codec_id, "codec_id": codec_id, "__module__": __name__}
+        register_codec(PREFIX + codec_id, type(f"{base.__name__}_{codec_id}", (base,), members))
+
+
+_register_all()
