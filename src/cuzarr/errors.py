@@ -22,6 +22,7 @@
     ├── ShapeMismatchError (ValueError)       a value that does not fit the selection
     ├── ReadOnlyError (PermissionError)
     ├── StoreError (OSError)                  the store failed; names the key
+    │   └── InvalidKeyError (ValueError)      a key or path that no store accepts
     ├── MissingPackageError (ImportError)     says what to install
     └── DeviceError (RuntimeError)
         ├── NoDeviceError                     a device was asked for by name and is not there
@@ -149,6 +150,10 @@ class ReadOnlyError(CuzarrError, PermissionError):
 
 class StoreError(CuzarrError, OSError):
     """The store failed; the message names the key."""
+
+
+class InvalidKeyError(StoreError, ValueError):
+    """A key or path that no store accepts: absolute, ``..``, empty parts, NUL or backslash."""
 
 
 class MissingPackageError(CuzarrError, ImportError):

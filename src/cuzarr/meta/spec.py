@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 
 ZarrFormat = Literal[2, 3]
 JSON = Any  #: a value that ``json`` reads and writes
-_EMPTY: Mapping[str, JSON] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,7 @@ class CodecSpec:
     """
 
     name: str
-    configuration: Mapping[str, JSON] = _EMPTY
+    configuration: Mapping[str, JSON] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
