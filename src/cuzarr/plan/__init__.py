@@ -1,1 +1,37 @@
+"""Selections as immutable arrays: what a key touches, chunk by chunk."""
 
+from __future__ import annotations
+
+from cuzarr.plan.blocks import plan_block
+from cuzarr.plan.chunk_plan import Axis, ChunkPlan, PlanRows, Points
+from cuzarr.plan.grid import chunk_counts, grid_shape
+from cuzarr.plan.item import is_scalar, plan_item
+from cuzarr.plan.points import plan_coordinate, plan_mask
+from cuzarr.plan.separable import full_plan, plan_basic, plan_orthogonal
+from cuzarr.plan.shards import (
+    ShardGroups,
+    group_by_shard,
+    inner_chunks_in_array,
+    shard_address,
+)
+
+__all__ = [
+    "Axis",
+    "ChunkPlan",
+    "PlanRows",
+    "Points",
+    "ShardGroups",
+    "chunk_counts",
+    "full_plan",
+    "grid_shape",
+    "group_by_shard",
+    "inner_chunks_in_array",
+    "is_scalar",
+    "plan_basic",
+    "plan_block",
+    "plan_coordinate",
+    "plan_item",
+    "plan_mask",
+    "plan_orthogonal",
+    "shard_address",
+]

@@ -1,0 +1,116 @@
+"""Addresses of inner chunks: which shard, and where in its index.
+
+1. A plan of a sharded array is made over the grid of inner chunks; a shard holds
+   ``chunks_per_shard`` of them along each dimension.
+2. :func:`shard_address` splits grid coordinates into shard and slot, the C order position in the
+   shard's index (Zarr v3 ``sharding_indexed``, "index format").
+3. :func:`group_by_shard` names each shard once, so that its index is read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from cuzarr.plan.chunk_plan import Int64
+from cuzarr.plan.grid import grid_shape
+from cuzarr.plan.grouping import freeze, group_rows, linear_ids, weighted_sum
+
+
+@dataclass(frozen=True, slots=True)
+class ShardGroups:
+    """The shards of some inner chunks.
+
+    Attributes
+    ----------
+    shard_coords : (m, d) int64
+        Distinct grid coordinates of shards, in C order.
+    shard_of : (n,) int64
+        Row of ``shard_coords`` of each inner chunk.
+    slot : (n,) int64
+        C order position of each inner chunk in its shard.
+    """
+
+    shard_coords: Int64
+    shard_of: Int64
+    slot: Int64
+
+
+def shard_address(coords: Int64, chunks_per_shard: Sequence[int]) -> tuple[Int64, Int64]:
+    """Split grid coordinates of inner chunks into shard and slot.
+
+    Parameters
+    ----------
+    coords : (n, d) int64
+        Grid coordinates of inner chunks.
+    chunks_per_shard : (d,) int
+
+    Returns
+    -------
+    shard_coords : (n, d) int64
+    slot : (n,) int64
+    """
+    per = np.array(chunks_per_shard, np.int64)
+    shard = coords // per
+    columns = list((coords - shard * per).T)
+    slot = weighted_sum(columns, (0,) * len(per), tuple(chunks_per_shard), (len(coords),))
+    freeze(shard, slot)
+    return shard, slot
+
+
+def group_by_shard(coords: Int64, chunks_per_shard: Sequence[int]) -> ShardGroups:
+    """Find the distinct shards of inner chunks, and the address of every inner chunk in them."""
+    shard, slot = shard_address(coords, chunks_per_shard)
+    n = len(shard)
+    if n == 0:
+        empty = np.empty(0, np.int64)
+        freeze(empty)
+        return ShardGroups(shard, empty, slot)
+    columns = list(shard.T)
+    linear = linear_ids(columns, (n,))
+    if linear is not None and (size := prod(linear.extent)) <= 4 * n + 1024:
+        # Few shards in the bounding box: a table beats a sort.
+        touched = np.zeros(size, np.bool_)
+        touched[linear.ids] = True
+        shard_of = (np.cumsum(touched) - 1)[linear.ids]
+        shard_coords = linear.coords(np.flatnonzero(touched))
+    else:
+        groups = group_rows(columns, (n,))
+        shard_coords = groups.coords
+        ordinal = np.repeat(np.arange(len(groups.first)), np.diff(groups.first, append=n))
+        shard_of = ordinal
+        if groups.order is not None:
+            shard_of = np.empty(n, np.int64)
+            shard_of[groups.order] = ordinal
+    freeze(shard_coords, shard_of)
+    return ShardGroups(shard_coords, shard_of, slot)
+
+
+def inner_chunks_in_array(
+    shard_coords: Int64,
+    shape: Sequence[int],
+    chunk_shape: Sequence[int],
+    chunks_per_shard: Sequence[int],
+) -> Int64:
+    """Count the inner chunks of each shard that hold elements of the array.
+
+    Parameters
+    ----------
+    shard_coords : (m, d) int64
+    shape, chunk_shape : sequence of int
+        Of the array and of its inner chunks.
+    chunks_per_shard : (d,) int
+
+    Returns
+    -------
+    (m,) int64
+    """
+    counts = np.ones(len(shard_coords), np.int64)
+    grid = grid_shape(shape, chunk_shape)
+    for a, (n, per) in enumerate(zip(grid, chunks_per_shard, strict=True)):
+        counts *= np.minimum(n - shard_coords[:, a] * per, per)
+    freeze(counts)
+    return counts
