@@ -1,1 +1,8 @@
+"""Stores: where encoded chunks and metadata documents are kept."""
 
+from cuzarr.storage.base import Store
+from cuzarr.storage.local import LocalStore
+from cuzarr.storage.memory import MemoryStore
+from cuzarr.storage.resolve import StoreLike, as_store
+
+__all__ = ["LocalStore", "MemoryStore", "Store", "StoreLike", "as_store"]

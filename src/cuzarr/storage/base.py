@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy.typing as npt
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
 BytesLike = bytes | bytearray | memoryview
+Names = list[str]  # inside a class with a method called "list" the builtin has no other name
 
 
 class Status(IntEnum):
@@ -81,7 +83,7 @@ class RequestBatch:
     def key_list(self) -> list[str]:
         """Return every key."""
         bounds = self.offsets.tolist()
-        return [self.keys[a:b].decode() for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [self.keys[a:b].decode() for a, b in pairwise(bounds)]
 
     def take(self, which: npt.NDArray[Any] | slice) -> RequestBatch:
         """Return the requests ``which`` (a slice, or an index array)."""
@@ -168,7 +170,7 @@ class Store(Protocol):
         """Every key under ``prefix`` ("" = all), in any order."""
         ...
 
-    def list_dir(self, prefix: str = "") -> list[str]:
+    def list_dir(self, prefix: str = "") -> Names:
         """Names of the direct children of ``prefix``, keys and directories alike, sorted."""
         ...
 

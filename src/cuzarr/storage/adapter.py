@@ -1,0 +1,240 @@
+"""Stores that users write: one key at a time.
+
+1. :class:`KeyStore` is all that has to be written: ``get``, ``set``, ``delete``, ``list``.
+2. :class:`RangeReader` is worth writing where a part of an object is cheaper than all of it.
+3. :class:`BatchAdapter` makes a :class:`~cuzarr.storage.base.Store` of either.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from cuzarr.errors import CuzarrError, StoreError
+from cuzarr.storage.base import BytesLike, Names, RequestBatch, Status, Values
+from cuzarr.storage.prefix import batch_keys, check_batch, check_key, check_prefix
+from cuzarr.storage.status import (
+    byte_view,
+    count_bytes,
+    errno_status,
+    refuse_write,
+    span,
+    status_error,
+)
+
+
+@runtime_checkable
+class KeyStore(Protocol):
+    """A store that answers for one key at a time.
+
+    Two attributes are looked for and need not be there: ``read_only`` (default False) and
+    ``parallel_safe`` (default False: calls are made one after another).
+    """
+
+    def get(self, key: str) -> BytesLike | None:
+        """Return a whole object, or None where the key is missing."""
+        ...
+
+    def set(self, key: str, value: bytes) -> None:
+        """Replace a whole object."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Delete an object; a missing key is no error."""
+        ...
+
+    def list(self, prefix: str) -> Iterable[str]:
+        """Return every key that starts with ``prefix``."""
+        ...
+
+
+@runtime_checkable
+class RangeReader(Protocol):
+    """Optional: read part of an object."""
+
+    def get_range(self, key: str, start: int, length: int) -> BytesLike | None:
+        """Return ``length`` bytes from ``start``; fewer where the object ends; None if missing.
+
+        A negative start counts from the end; a length of -1 means to the end.
+        """
+        ...
+
+
+class BatchAdapter:
+    """A batch store over a :class:`KeyStore`.
+
+    Parameters
+    ----------
+    inner : KeyStore
+    read_only : bool
+        Refuse writes, whatever ``inner`` allows.
+    """
+
+    def __init__(self, inner: KeyStore, *, read_only: bool = False) -> None:
+        self.inner = inner
+        self.read_only = read_only or bool(getattr(inner, "read_only", False))
+        # Calls are serialised below if they have to be, so callers may always overlap.
+        self.parallel_safe = True
+        self._in_order = not getattr(inner, "parallel_safe", False)
+        self._lock = threading.RLock()
+
+    def __str__(self) -> str:
+        return f"{type(self.inner).__name__.lower()}://{id(self.inner)}"
+
+    def __repr__(self) -> str:
+        return f"BatchAdapter({self.inner!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, BatchAdapter)
+            and self.inner is other.inner
+            and self.read_only == other.read_only
+        )
+
+    def __hash__(self) -> int:
+        return hash((id(self.inner), self.read_only))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"inner": self.inner, "read_only": self.read_only}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["inner"], read_only=state["read_only"])  # type: ignore[misc]
+
+    def get_many(self, batch: RequestBatch) -> Values:
+        """Read many byte ranges, one after another."""
+        check_batch(batch)
+        values: list[BytesLike | None] = []
+        statuses: list[int] = []
+        for key, start, length in zip(
+            batch_keys(batch), batch.starts.tolist(), batch.lengths.tolist(), strict=True
+        ):
+            value, status = self._read(key, start, length)
+            values.append(value)
+            statuses.append(status)
+        sizes = np.array(count_bytes(values), np.int64)
+        return Values(values, sizes, np.array(statuses, np.int32))
+
+    def set_many(self, keys: Sequence[str], values: Sequence[BytesLike]) -> None:
+        """Write many whole objects."""
+        for key, value in zip(keys, values, strict=True):
+            self.set(key, value)
+
+    def get(self, key: str, start: int = 0, length: int = -1) -> bytes | None:
+        """Read one byte range, or None where the key is missing."""
+        check_key(key)
+        value, status = self._read(key, start, length)
+        if status == Status.MISSING:
+            return None
+        if value is None:
+            raise status_error(self, key, status)
+        return bytes(value)
+
+    def set(self, key: str, value: BytesLike) -> None:
+        """Write one whole object."""
+        self._check_writable(key)
+        copy = bytes(byte_view(value, self, key))
+        with self._calling(key, "write"):
+            self.inner.set(key, copy)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; missing keys are no error."""
+        for key in keys:
+            self._check_writable(key)
+            with self._calling(key, "delete"), suppress(KeyError):
+                self.inner.delete(key)
+
+    def delete_dir(self, prefix: str) -> None:
+        """Delete every object under ``prefix`` ("" = all)."""
+        if self.read_only:
+            raise refuse_write(self, prefix)
+        self.delete(list(self.list(prefix)))
+
+    def exists(self, key: str) -> bool:
+        """Whether the key is stored."""
+        return self.size(key) is not None
+
+    def size(self, key: str) -> int | None:
+        """Bytes stored at a key, or None where it is missing; reads the object."""
+        value = self.get(key)
+        return None if value is None else len(value)
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Every key under ``prefix`` ("" = all), as they were at the time of the call."""
+        prefix = check_prefix(prefix)
+        start = f"{prefix}/" if prefix else ""
+        with self._calling(prefix, "list"):
+            return iter([key for key in self.inner.list(start) if key.startswith(start)])
+
+    def list_dir(self, prefix: str = "") -> Names:
+        """Names of the direct children of ``prefix``, sorted."""
+        skip = len(check_prefix(prefix)) + 1 if prefix.rstrip("/") else 0
+        return sorted({key[skip:].partition("/")[0] for key in self.list(prefix)})
+
+    def close(self) -> None:
+        """Close the inner store, if it can be closed."""
+        close = getattr(self.inner, "close", None)
+        if callable(close):
+            close()
+
+    def _read(self, key: str, start: int, length: int) -> tuple[BytesLike | None, int]:
+        """Read a range; an operating-system error becomes a status, as in any store."""
+        whole = start == 0 and length < 0
+        try:
+            with self._order():
+                if not whole and isinstance(self.inner, RangeReader):
+                    return self._check_range(key, start, length)
+                value = self.inner.get(key)
+        except KeyError:
+            return None, Status.MISSING
+        except CuzarrError:
+            raise
+        except OSError as error:
+            return None, errno_status(error)
+        except Exception as error:
+            raise self._failed(error, key, "read") from error
+        if value is None:
+            return None, Status.MISSING
+        view = byte_view(value, self, key)
+        if whole:
+            return (value if isinstance(value, bytes) else view), Status.OK
+        bounds = span(len(view), start, length)
+        return (None, Status.SHORT) if bounds is None else (view[slice(*bounds)], Status.OK)
+
+    def _check_range(self, key: str, start: int, length: int) -> tuple[BytesLike | None, int]:
+        assert isinstance(self.inner, RangeReader)
+        value = self.inner.get_range(key, start, length)
+        if value is None:
+            return None, Status.MISSING
+        view = byte_view(value, self, key)
+        wanted = length if length >= 0 else -start if start < 0 else len(view)
+        if len(view) > wanted:
+            raise StoreError(
+                f"{self} returned {len(view)} bytes of {key!r} where {wanted} were asked for"
+            )
+        return (None, Status.SHORT) if len(view) < wanted else (view, Status.OK)
+
+    def _check_writable(self, key: str) -> None:
+        if self.read_only:
+            raise refuse_write(self, key)
+        check_key(key)
+
+    def _order(self) -> AbstractContextManager[Any]:
+        return self._lock if self._in_order else nullcontext()
+
+    @contextmanager
+    def _calling(self, key: str, verb: str) -> Iterator[None]:
+        """Call the inner store in order, and name the key in its errors."""
+        try:
+            with self._order():
+                yield
+        except CuzarrError:
+            raise
+        except Exception as error:
+            raise self._failed(error, key, verb) from error
+
+    def _failed(self, error: Exception, key: str, verb: str) -> StoreError:
+        return StoreError(f"cannot {verb} {key!r} in {self}: {type(error).__name__}: {error}")

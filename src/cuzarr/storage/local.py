@@ -1,0 +1,444 @@
+"""A store on a local file system: one file per key.
+
+1. A read opens, reads and closes one file per key, with no path object in between; a batch into
+   a slab is one call of the native reader.
+2. A write goes to a hidden temporary file in the directory of the key, which then replaces the
+   old file: readers see the old object or the new one. Directories appear when first written to.
+3. Deleting prunes the directories that became empty.
+4. Keys cannot leave the root: they are checked, and so are symbolic links (``links.py``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from cuzarr import native
+from cuzarr.errors import InvalidKeyError, StoreError
+from cuzarr.storage.base import BytesLike, Names, Placed, RequestBatch, Status, Values
+from cuzarr.storage.links import LinkGuard
+from cuzarr.storage.prefix import batch_keys, check_batch, check_key, check_prefix
+from cuzarr.storage.status import (
+    byte_view,
+    count_bytes,
+    errno_status,
+    refuse_write,
+    span,
+    status_error,
+)
+
+#: Start of the names of temporary files, which are no keys and are never listed.
+TEMPORARY = ".cuzarr-partial-"
+
+# O_NONBLOCK: a pipe in the place of an object must not block the reader.
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_ALIGN = 16
+_ATTEMPTS = 100
+
+_serial = itertools.count()
+_token = secrets.token_hex(4)
+
+
+class LocalStore:
+    """Objects in files below a directory.
+
+    Parameters
+    ----------
+    root : str or PathLike
+        It need not exist to be opened: then the store is empty.
+    read_only : bool
+        Refuse writes.
+    fsync : bool
+        Flush each file, and the directories it appears in, to the disk before a write returns.
+    make_root : bool
+        Let the first write create the root; else writing to a missing root is an error.
+    follow_links : bool
+        Follow symbolic links that lead outside the root. By default they are refused.
+    """
+
+    parallel_safe = True
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        read_only: bool = False,
+        fsync: bool = False,
+        make_root: bool = True,
+        follow_links: bool = False,
+    ) -> None:
+        self.root = os.path.abspath(os.fsdecode(root))
+        self.read_only = read_only
+        self.fsync = fsync
+        self.make_root = make_root
+        self.follow_links = follow_links
+        self._base = self.root.rstrip("/") + "/"
+        self._links = LinkGuard(self.root)
+        self._flags = _READ if follow_links else _READ | os.O_NOFOLLOW
+
+    def __str__(self) -> str:
+        return f"file://{self.root}"
+
+    def __repr__(self) -> str:
+        return f"LocalStore({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LocalStore) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def get_many(self, batch: RequestBatch) -> Values:
+        """Read many byte ranges."""
+        check_batch(batch)
+        values: list[BytesLike | None] = []
+        statuses: list[int] = []
+        for key, start, length in zip(
+            batch_keys(batch), batch.starts.tolist(), batch.lengths.tolist(), strict=True
+        ):
+            value, status = self._read(key, start, length)
+            values.append(value)
+            statuses.append(status)
+        sizes = np.array(count_bytes(values), np.int64)
+        return Values(values, sizes, np.array(statuses, np.int32))
+
+    def read_into(self, batch: RequestBatch, slab: memoryview, *, threads: int = 1) -> Placed:
+        """Read many byte ranges into a writable slab, each at a 16-byte aligned position."""
+        check_batch(batch)
+        if not self.follow_links:
+            self._links.check_batch(batch)
+        positions, sizes, statuses, used = native.read_files(
+            self.root, batch.keys, batch.offsets, batch.starts, batch.lengths, slab, threads
+        )
+        placed = Placed(positions, sizes, statuses, used)
+        linked = np.flatnonzero(statuses == Status.ERRNO + errno.ELOOP)
+        return self._place_linked(batch, slab, placed, linked.tolist()) if len(linked) else placed
+
+    def set_many(self, keys: Sequence[str], values: Sequence[BytesLike]) -> None:
+        """Write many whole objects; each is replaced atomically or not at all."""
+        for key, value in zip(keys, values, strict=True):
+            self.set(key, value)
+
+    def get(self, key: str, start: int = 0, length: int = -1) -> bytes | None:
+        """Read one byte range, or None where the key is missing."""
+        check_key(key)
+        value, status = self._read(key, start, length)
+        if status not in (Status.OK, Status.MISSING):
+            raise status_error(self, key, status)
+        return value
+
+    def set(self, key: str, value: BytesLike) -> None:
+        """Write one whole object."""
+        directory = self._writable(key)
+        view = byte_view(value, self, key)
+        try:
+            self._replace(key, directory, view)
+        except OSError as error:
+            raise self._failed(error, key, "write") from error
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects, and directories that become empty; missing keys are no error."""
+        emptied = set()
+        for key in keys:
+            directory = self._writable(key)
+            try:
+                os.unlink(self._base + key)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                continue
+            except OSError as error:
+                raise self._failed(error, key, "delete") from error
+            emptied.add(directory)
+        for directory in emptied:
+            self._prune(directory)
+
+    def delete_dir(self, prefix: str) -> None:
+        """Delete every object under ``prefix`` ("" = all). Links are deleted, not followed."""
+        prefix = check_prefix(prefix)
+        directory = self._writable(prefix) if prefix else self._writable("-")
+        top = self._base + prefix
+        try:
+            if os.path.islink(top) and prefix:
+                os.unlink(top)
+            else:
+                self._delete_tree(top)
+        except OSError as error:
+            raise self._failed(error, prefix, "delete") from error
+        self._links.clear()
+        if prefix:
+            self._prune(directory)
+
+    def exists(self, key: str) -> bool:
+        """Whether the key is stored."""
+        return self.size(key) is not None
+
+    def size(self, key: str) -> int | None:
+        """Bytes stored at a key, or None where it is missing."""
+        check_key(key)
+        if not self._enter(key):
+            return None
+        try:
+            info = os.stat(self._base + key, follow_symlinks=self.follow_links)
+            if stat.S_ISLNK(info.st_mode):
+                info = os.stat(self._links.resolve(key))
+        except OSError as error:
+            if errno_status(error) == Status.MISSING:
+                return None
+            raise self._failed(error, key, "read") from error
+        return info.st_size if stat.S_ISREG(info.st_mode) else None
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Every key under ``prefix`` ("" = all), in any order."""
+        prefix = check_prefix(prefix)
+        above: tuple[str, ...] = (os.path.realpath(self._base + prefix),)
+        pending = [(prefix, above)]
+        while pending:
+            directory, above = pending.pop()
+            for name, is_file, is_link in self._scan(directory):
+                key = f"{directory}/{name}" if directory else name
+                if is_file:
+                    yield key
+                elif is_link:
+                    # A link to a directory above itself would list for ever.
+                    real = os.path.realpath(self._base + key)
+                    if not any(f"{step}/".startswith(f"{real}/") for step in above):
+                        pending.append((key, (*above, real)))
+                else:
+                    pending.append((key, above))
+
+    def list_dir(self, prefix: str = "") -> Names:
+        """Names of the direct children of ``prefix``, sorted."""
+        return sorted(name for name, _, _ in self._scan(check_prefix(prefix)))
+
+    def close(self) -> None:
+        """Do nothing: no file stays open between calls."""
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def _read(self, key: str, start: int, length: int) -> tuple[bytes | None, int]:
+        if not self._enter(key):
+            return None, Status.MISSING
+        try:
+            fd = os.open(self._base + key, self._flags)
+        except OSError as error:
+            if error.errno != errno.ELOOP or self.follow_links:
+                return None, errno_status(error)
+            try:
+                fd = os.open(self._links.resolve(key), _READ)
+            except StoreError:
+                raise
+            except OSError as inner:
+                return None, errno_status(inner)
+        try:
+            return _read_range(fd, start, length)
+        except OSError as error:
+            return None, errno_status(error)
+        finally:
+            os.close(fd)
+
+    def _place_linked(
+        self, batch: RequestBatch, slab: memoryview, placed: Placed, rows: Sequence[int]
+    ) -> Placed:
+        """Place the objects that are links, which the native reader does not follow."""
+        positions, sizes, statuses = (
+            placed.positions.copy(), placed.sizes.copy(), placed.statuses.copy(),
+        )  # fmt: skip
+        used, target = placed.used, memoryview(slab).cast("B")
+        for i in rows:
+            value, status = self._read(batch.key(i), int(batch.starts[i]), int(batch.lengths[i]))
+            statuses[i], sizes[i] = status, -1 if value is None else len(value)
+            if value is None:
+                continue
+            position = -(-used // _ALIGN) * _ALIGN
+            if position + len(value) > target.nbytes:
+                statuses[i] = Status.NO_SPACE
+                continue
+            target[position : position + len(value)] = value
+            positions[i], used = position, position + len(value)
+        return Placed(positions, sizes, statuses, used)
+
+    def _enter(self, key: str) -> bool:
+        return self.follow_links or self._links.enter(key.rpartition("/")[0])
+
+    def _scan(self, directory: str) -> Iterator[tuple[str, bool, bool]]:
+        """Yield ``(name, is a file, is a link)`` of what lies in a directory."""
+        if not (self.follow_links or self._links.enter(directory)):
+            return
+        try:
+            with os.scandir(self._base + directory) as entries:
+                for entry in entries:
+                    if _listed(entry) and not (entry.is_symlink() and self._leaves(entry)):
+                        yield entry.name, entry.is_file(), entry.is_symlink()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except StoreError:
+            raise
+        except OSError as error:
+            raise self._failed(error, directory, "list") from error
+
+    def _leaves(self, entry: os.DirEntry[str]) -> bool:
+        if self.follow_links:
+            return False
+        try:
+            self._links.resolve(os.path.relpath(entry.path, self.root))
+        except StoreError:
+            return True
+        return False
+
+    # -- writing -----------------------------------------------------------------------------
+
+    def _writable(self, key: str) -> str:
+        """Check a key that is about to be changed, and return its directory."""
+        if self.read_only:
+            raise refuse_write(self, key)
+        check_key(key)
+        if TEMPORARY in key:
+            raise InvalidKeyError(f"invalid key {key!r}: {TEMPORARY!r} names temporary files")
+        directory = key.rpartition("/")[0]
+        if not self.follow_links:
+            self._links.enter(directory)
+        return directory
+
+    def _replace(self, key: str, directory: str, view: memoryview) -> None:
+        """Write a temporary file and rename it."""
+        made = ""
+        for _ in range(_ATTEMPTS):
+            temporary = f"{self._base}{directory}/{TEMPORARY}{os.getpid()}-{_token}-{next(_serial)}"
+            try:
+                fd = os.open(temporary, _WRITE, 0o666)
+            except FileExistsError:
+                continue
+            except FileNotFoundError:
+                # Not there yet, or pruned by a concurrent delete: make it, and try again.
+                made = self._make_directory(directory)
+                continue
+            try:
+                try:
+                    _write_all(fd, view)
+                    if self.fsync:
+                        os.fsync(fd)
+                finally:
+                    os.close(fd)
+                os.replace(temporary, self._base + key)
+            except BaseException as error:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                # A concurrent delete_dir may have taken the temporary file, or its directory.
+                if isinstance(error, FileNotFoundError):
+                    continue
+                raise
+            if self.fsync:
+                self._sync_directories(directory, everything=bool(made))
+            return
+        raise StoreError(errno.EBUSY, f"directory of {key!r} in {self} vanishes again and again")
+
+    def _make_directory(self, directory: str) -> str:
+        if not self.make_root and not os.path.isdir(self.root):
+            raise FileNotFoundError(errno.ENOENT, f"the root {self.root!r} does not exist")
+        os.makedirs(self._base + directory, exist_ok=True)
+        return directory
+
+    def _sync_directories(self, directory: str, *, everything: bool) -> None:
+        """Flush the directory of a new file; all above it too, where they may be new as well."""
+        while True:
+            fd = os.open(self._base + directory, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            if not directory or not everything:
+                return
+            directory = directory.rpartition("/")[0]
+
+    def _prune(self, directory: str) -> None:
+        """Remove a directory, and those above it, as long as they are empty."""
+        while directory:
+            try:
+                os.rmdir(self._base + directory)
+            except OSError:
+                return
+            self._links.forget(directory)
+            directory = directory.rpartition("/")[0]
+
+    def _delete_tree(self, top: str) -> None:
+        for folder, directories, files in os.walk(top, topdown=False):
+            for name in files:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{folder}/{name}")
+            for name in directories:
+                path = f"{folder}/{name}"
+                with contextlib.suppress(FileNotFoundError):
+                    if os.path.islink(path):
+                        os.unlink(path)
+                        continue
+                    try:
+                        os.rmdir(path)
+                    except OSError as error:
+                        # Not empty: somebody writes to it right now, and keeps it.
+                        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                            raise
+        if top != self._base:
+            with contextlib.suppress(OSError):
+                os.rmdir(top)
+
+    def _failed(self, error: OSError, key: str, verb: str) -> StoreError:
+        if isinstance(error, StoreError):
+            return error
+        code = error.errno or errno.EIO
+        reason = error.strerror or os.strerror(code)
+        return StoreError(code, f"cannot {verb} {key!r} in {self}: {reason}")
+
+    def _identity(self) -> tuple[object, ...]:
+        return self.root, self.read_only, self.fsync, self.make_root, self.follow_links
+
+
+def _read_range(fd: int, start: int, length: int) -> tuple[bytes | None, int]:
+    """Read a range of an open file; an object is a regular file."""
+    info = os.fstat(fd)
+    if not stat.S_ISREG(info.st_mode):
+        is_directory = stat.S_ISDIR(info.st_mode)
+        return None, Status.MISSING if is_directory else Status.ERRNO + errno.EINVAL
+    bounds = span(info.st_size, start, length)
+    if bounds is None:
+        return None, Status.SHORT
+    first, last = bounds
+    value = os.pread(fd, last - first, first)
+    if len(value) == last - first:
+        return value, Status.OK
+    # Linux reads at most 2 GiB at once; and a file may shrink between the two calls.
+    pieces = [value]
+    done = first + len(value)
+    while done < last:
+        piece = os.pread(fd, last - done, done)
+        if not piece:
+            return None, Status.SHORT
+        pieces.append(piece)
+        done += len(piece)
+    return b"".join(pieces), Status.OK
+
+
+def _write_all(fd: int, view: memoryview) -> None:
+    done = 0
+    while done < len(view):
+        done += os.write(fd, view[done:])
+
+
+def _listed(entry: os.DirEntry[str]) -> bool:
+    """Whether a name can be part of a key: not a temporary file, and readable by its key."""
+    name = entry.name
+    return not name.startswith(TEMPORARY) and "\\" not in name and _is_utf8(name)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

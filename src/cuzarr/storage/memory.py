@@ -1,0 +1,167 @@
+"""A store in memory, over any mutable mapping from keys to bytes-like values.
+
+1. Reads return the stored object itself, or a view of a range of it: nothing is copied.
+2. Writes keep a copy, so that the caller may reuse its buffer.
+3. One lock orders writes and listings. Reads of a plain ``dict`` need none; another mapping (a
+   database, a cache) is not assumed to stand concurrent calls.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from cuzarr.storage.base import BytesLike, Names, RequestBatch, Status, Values
+from cuzarr.storage.prefix import batch_keys, check_batch, check_key, check_prefix
+from cuzarr.storage.status import byte_view, count_bytes, refuse_write, span, status_error
+
+
+class MemoryStore:
+    """Objects in a mapping.
+
+    Parameters
+    ----------
+    store_dict : MutableMapping, optional
+        Keys to any bytes-like values; a new ``dict`` by default.
+    read_only : bool
+        Refuse writes.
+    """
+
+    parallel_safe = True
+
+    def __init__(
+        self, store_dict: MutableMapping[str, Any] | None = None, *, read_only: bool = False
+    ) -> None:
+        self.read_only = read_only
+        self.store_dict: MutableMapping[Any, Any] = {} if store_dict is None else store_dict
+        self._lock = threading.RLock()
+
+    def __str__(self) -> str:
+        return f"memory://{id(self.store_dict)}"
+
+    def __repr__(self) -> str:
+        return f"MemoryStore({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, MemoryStore)
+            and self.store_dict is other.store_dict
+            and self.read_only == other.read_only
+        )
+
+    def __hash__(self) -> int:
+        return hash((id(self.store_dict), self.read_only))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"store_dict": self.store_dict, "read_only": self.read_only}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["store_dict"], read_only=state["read_only"])  # type: ignore[misc]
+
+    def get_many(self, batch: RequestBatch) -> Values:
+        """Read many byte ranges; values are the stored objects, or views of them."""
+        check_batch(batch)
+        keys, starts, lengths = batch_keys(batch), batch.starts.tolist(), batch.lengths.tolist()
+        values: list[BytesLike | None] = []
+        statuses: list[int] = []
+        with self._reading():
+            for key, start, length in zip(keys, starts, lengths, strict=True):
+                value, status = self._read(key, start, length)
+                values.append(value)
+                statuses.append(status)
+        sizes = np.array(count_bytes(values), np.int64)
+        return Values(values, sizes, np.array(statuses, np.int32))
+
+    def set_many(self, keys: Sequence[str], values: Sequence[BytesLike]) -> None:
+        """Write many whole objects."""
+        for key, value in zip(keys, values, strict=True):
+            self.set(key, value)
+
+    def get(self, key: str, start: int = 0, length: int = -1) -> bytes | None:
+        """Read one byte range, or None where the key is missing."""
+        check_key(key)
+        with self._reading():
+            value, status = self._read(key, start, length)
+        if status == Status.MISSING:
+            return None
+        if value is None:
+            raise status_error(self, key, status)
+        return bytes(value)
+
+    def set(self, key: str, value: BytesLike) -> None:
+        """Write one whole object."""
+        if self.read_only:
+            raise refuse_write(self, key)
+        check_key(key)
+        copy = bytes(byte_view(value, self, key))
+        with self._lock:
+            self.store_dict[key] = copy
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; missing keys are no error."""
+        for key in keys:
+            if self.read_only:
+                raise refuse_write(self, key)
+            check_key(key)
+            with self._lock:
+                self.store_dict.pop(key, None)
+
+    def delete_dir(self, prefix: str) -> None:
+        """Delete every object under ``prefix`` ("" = all)."""
+        if self.read_only:
+            raise refuse_write(self, prefix)
+        with self._lock:
+            for key in list(self.list(prefix)):
+                self.store_dict.pop(key, None)
+
+    def exists(self, key: str) -> bool:
+        """Whether the key is stored."""
+        check_key(key)
+        with self._reading():
+            return key in self.store_dict
+
+    def size(self, key: str) -> int | None:
+        """Bytes stored at a key, or None where it is missing."""
+        check_key(key)
+        with self._reading():
+            try:
+                value = self.store_dict[key]
+            except KeyError:
+                return None
+        return byte_view(value, self, key).nbytes
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Every key under ``prefix`` ("" = all), as they were at the time of the call."""
+        prefix = check_prefix(prefix)
+        with self._lock:
+            keys = [key for key in list(self.store_dict) if isinstance(key, str)]
+        return iter([key for key in keys if key.startswith(f"{prefix}/")] if prefix else keys)
+
+    def list_dir(self, prefix: str = "") -> Names:
+        """Names of the direct children of ``prefix``, sorted."""
+        skip = len(check_prefix(prefix)) + 1 if prefix.rstrip("/") else 0
+        return sorted({key[skip:].partition("/")[0] for key in self.list(prefix)})
+
+    def close(self) -> None:
+        """Do nothing: the mapping belongs to the caller."""
+
+    def _read(self, key: str, start: int, length: int) -> tuple[BytesLike | None, int]:
+        try:
+            value = self.store_dict[key]
+        except KeyError:
+            return None, Status.MISSING
+        if type(value) is not bytes:
+            value = byte_view(value, self, key)
+        if start == 0 and length < 0:
+            return value, Status.OK
+        bounds = span(len(value), start, length)
+        if bounds is None:
+            return None, Status.SHORT
+        return memoryview(value)[bounds[0] : bounds[1]], Status.OK
+
+    def _reading(self) -> AbstractContextManager[Any]:
+        return nullcontext() if type(self.store_dict) is dict else self._lock

@@ -1,0 +1,107 @@
+"""From what a user passes as ``store=`` to a :class:`~cuzarr.storage.base.Store`.
+
+==========================  ======================================================
+str, PathLike, file:// URL  :class:`LocalStore`
+MutableMapping              :class:`MemoryStore` over it
+None                        a new :class:`MemoryStore`
+Store                       itself
+KeyStore                    :class:`BatchAdapter` over it
+==========================  ======================================================
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import MutableMapping
+from typing import Any, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+from cuzarr.errors import MissingPackageError, StoreError
+from cuzarr.storage.adapter import BatchAdapter, KeyStore
+from cuzarr.storage.base import Store
+from cuzarr.storage.local import LocalStore
+from cuzarr.storage.memory import MemoryStore
+from cuzarr.storage.view import read_only_view
+
+StoreLike: TypeAlias = Store | KeyStore | MutableMapping[str, Any] | str | os.PathLike[str] | None
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:(:|//)")
+_STORE_METHODS = (
+    "get_many", "set_many", "get", "set", "delete", "delete_dir",
+    "exists", "size", "list", "list_dir", "close",
+)  # fmt: skip
+
+
+def as_store(obj: StoreLike, *, read_only: bool = False) -> Store:
+    """Return the store that ``obj`` names.
+
+    Parameters
+    ----------
+    obj : Store, KeyStore, MutableMapping, str, PathLike or None
+        See the table above.
+    read_only : bool
+        The result refuses writes.
+
+    Raises
+    ------
+    StoreError
+        If a path or URL names something that this version cannot open.
+    MissingPackageError
+        If it names a remote store.
+    TypeError
+        If ``obj`` is none of these.
+    """
+    if obj is None:
+        return MemoryStore(read_only=read_only)
+    if isinstance(obj, str | os.PathLike):
+        return _from_path(os.fsdecode(obj), read_only=read_only)
+    if isinstance(obj, MutableMapping):
+        return MemoryStore(obj, read_only=read_only)
+    if all(callable(getattr(obj, name, None)) for name in _STORE_METHODS):
+        store: Store = obj  # type: ignore[assignment]
+        return read_only_view(store) if read_only else store
+    if isinstance(obj, KeyStore):
+        if inspect.iscoroutinefunction(obj.get):
+            raise TypeError(
+                f"{type(obj).__name__} is an asynchronous store; pass its path, a mapping, or an "
+                "object whose get, set, delete and list are plain methods"
+            )
+        return BatchAdapter(obj, read_only=read_only)
+    raise TypeError(
+        f"cannot use {type(obj).__name__} as a store: expected a path, a mapping, a Store, or an "
+        "object with the methods get, set, delete and list"
+    )
+
+
+def _from_path(text: str, *, read_only: bool) -> Store:
+    if not text:
+        raise StoreError("the path of a store is empty; use '.' for the current directory")
+    if _URL.match(text):
+        return _from_url(text, read_only=read_only)
+    if "\0" in text:
+        raise StoreError(f"the path of a store holds a NUL: {text!r}")
+    if text.rstrip("/").endswith(".zip") and not os.path.isdir(text):
+        raise StoreError(
+            f"{text!r} names a zip archive: this version has no store for it yet; "
+            "unpack it and pass the directory"
+        )
+    return LocalStore(os.path.expanduser(text), read_only=read_only)
+
+
+def _from_url(text: str, *, read_only: bool) -> Store:
+    scheme = text.partition(":")[0].lower()
+    if scheme in ("file", "local"):
+        parts = urlsplit(text)
+        if parts.netloc not in ("", "localhost"):
+            raise StoreError(f"{text!r} names another host; a file URL starts with file:///")
+        return _from_path(unquote(parts.path), read_only=read_only)
+    if scheme == "memory":
+        raise StoreError(
+            f"{text!r} cannot name a store in memory: pass store=None, a dict, or a MemoryStore"
+        )
+    raise MissingPackageError(
+        f"{text!r} is a remote store, and this version reads none of scheme {scheme!r}; download "
+        "it, mount it, or pass a mapping (fsspec.get_mapper(url), which needs the package fsspec)"
+    )

@@ -1,0 +1,109 @@
+"""A read-only view of any store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from cuzarr.storage.base import (
+    BytesLike,
+    Names,
+    Placed,
+    ReadInto,
+    RequestBatch,
+    Store,
+    Values,
+)
+from cuzarr.storage.status import refuse_write
+
+
+class ReadOnlyStore:
+    """Passes reads on and refuses writes.
+
+    Parameters
+    ----------
+    store : Store
+        Closing the view leaves it open.
+    """
+
+    read_only = True
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.parallel_safe = store.parallel_safe
+
+    def __str__(self) -> str:
+        return str(self.store)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.store!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ReadOnlyStore) and self.store == other.store
+
+    def __hash__(self) -> int:
+        return hash(("read-only", self.store))
+
+    def get_many(self, batch: RequestBatch) -> Values:
+        """Read many byte ranges."""
+        return self.store.get_many(batch)
+
+    def get(self, key: str, start: int = 0, length: int = -1) -> bytes | None:
+        """Read one byte range, or None where the key is missing."""
+        return self.store.get(key, start, length)
+
+    def set_many(self, keys: Sequence[str], values: Sequence[BytesLike]) -> None:  # noqa: ARG002
+        """Refuse, unless there is nothing to write."""
+        for key in keys:
+            raise refuse_write(self, key)
+
+    def set(self, key: str, value: BytesLike) -> None:  # noqa: ARG002
+        """Refuse."""
+        raise refuse_write(self, key)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Refuse, unless there is nothing to delete."""
+        for key in keys:
+            raise refuse_write(self, key)
+
+    def delete_dir(self, prefix: str) -> None:
+        """Refuse."""
+        raise refuse_write(self, prefix)
+
+    def exists(self, key: str) -> bool:
+        """Whether the key is stored."""
+        return self.store.exists(key)
+
+    def size(self, key: str) -> int | None:
+        """Bytes stored at a key, or None where it is missing."""
+        return self.store.size(key)
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Every key under ``prefix`` ("" = all), in any order."""
+        return self.store.list(prefix)
+
+    def list_dir(self, prefix: str = "") -> Names:
+        """Names of the direct children of ``prefix``, sorted."""
+        return self.store.list_dir(prefix)
+
+    def close(self) -> None:
+        """Do nothing: the store belongs to the one who made it."""
+
+
+class _ReadOnlyReadInto(ReadOnlyStore):
+    """The view of a store that can place bytes into a slab."""
+
+    store: ReadInto  # type: ignore[assignment]
+
+    def read_into(self, batch: RequestBatch, slab: memoryview, *, threads: int = 1) -> Placed:
+        """Read many byte ranges into a writable slab."""
+        return self.store.read_into(batch, slab, threads=threads)
+
+
+def read_only_view(store: Store) -> Store:
+    """Return ``store`` itself if it is read-only, else a view that refuses writes.
+
+    The view has the optional capabilities of the store.
+    """
+    if store.read_only:
+        return store
+    return _ReadOnlyReadInto(store) if isinstance(store, ReadInto) else ReadOnlyStore(store)
