@@ -1,0 +1,317 @@
+// scatter_N and gather_N: copy between decoded chunks and an array, one launch per wave.
+//
+// 1. A warp takes one tile of one row. It folds the row's axes into few: axes of length one become
+//    an offset, neighbours that are contiguous on both sides are merged.
+// 2. Where the last axis is contiguous on both sides, the row is copied in units of up to 16 bytes,
+//    the largest that every address and length of the row allows.
+// 3. Units are numbered in the order of the axes, the last one fastest: with the array's smallest
+//    stride last, a scatter writes, and a gather reads, whole sectors.
+//
+// Bytes moved per element: N read and N written; lists add 8 per element and list axis (cached for
+// all but one axis). Share of copy bandwidth: not measured yet.
+#include "common.cuh"
+
+#define CUZARR_MAX_AXES 16
+#define CUZARR_SCATTER_WARPS 8
+#define CUZARR_SCATTER_PIECE 8192  // bytes of a row that a warp takes at a time
+#define CUZARR_SCATTER_UNROLL 4
+
+struct Row {
+    i64 count[CUZARR_MAX_AXES];
+    i64 chunk_stride[CUZARR_MAX_AXES];  // step included
+    i64 array_stride[CUZARR_MAX_AXES];
+    const i64* chunk_list[CUZARR_MAX_AXES];  // at this row's first position, or null
+    const i64* array_list[CUZARR_MAX_AXES];
+    i64 chunk_offset, array_offset;
+    i64 elements;
+    i32 axes;
+    i32 unit;  // bytes copied at a time
+    i32 valid;
+};
+
+struct Wave {
+    const u64* __restrict__ chunks;
+    const i64* __restrict__ start;
+    const i64* __restrict__ count;
+    const i64* __restrict__ out;
+    const i64* __restrict__ axes;
+    const i64* __restrict__ flat;
+    i64 n;
+    i32 s, flat_axes;
+    u64 array;
+    i64 array_low, array_high, chunk_bytes;
+    u64 fill_low, fill_high;
+    i32 swap;
+    u64* first_bad;
+    u64 base;
+};
+
+// ---- units of 1 to 16 bytes -------------------------------------------------------------------
+
+__device__ __forceinline__ u32 reverse_word(u32 v) { return __byte_perm(v, 0, 0x0123); }
+__device__ __forceinline__ u32 reverse_halves(u32 v) { return __byte_perm(v, 0, 0x2301); }
+
+__device__ __forceinline__ u8 swapped(u8 v, i32) { return v; }
+__device__ __forceinline__ u16 swapped(u16 v, i32 swap) {
+    return swap == 2 ? (u16)((v << 8) | (v >> 8)) : v;
+}
+__device__ __forceinline__ u32 swapped(u32 v, i32 swap) {
+    return swap == 4 ? reverse_word(v) : swap == 2 ? reverse_halves(v) : v;
+}
+__device__ __forceinline__ uint2 swapped(uint2 v, i32 swap) {
+    if (swap == 8) return make_uint2(reverse_word(v.y), reverse_word(v.x));
+    return make_uint2(swapped(v.x, swap), swapped(v.y, swap));
+}
+__device__ __forceinline__ uint4 swapped(uint4 v, i32 swap) {
+    const uint2 a = swapped(make_uint2(v.x, v.y), swap), b = swapped(make_uint2(v.z, v.w), swap);
+    return make_uint4(a.x, a.y, b.x, b.y);
+}
+
+template <typename T>
+__device__ __forceinline__ T fill_unit(const Wave& w);
+template <>
+__device__ __forceinline__ u8 fill_unit<u8>(const Wave& w) { return (u8)w.fill_low; }
+template <>
+__device__ __forceinline__ u16 fill_unit<u16>(const Wave& w) { return (u16)w.fill_low; }
+template <>
+__device__ __forceinline__ u32 fill_unit<u32>(const Wave& w) { return (u32)w.fill_low; }
+template <>
+__device__ __forceinline__ uint2 fill_unit<uint2>(const Wave& w) {
+    return make_uint2((u32)w.fill_low, (u32)(w.fill_low >> 32));
+}
+template <>
+__device__ __forceinline__ uint4 fill_unit<uint4>(const Wave& w) {
+    return make_uint4((u32)w.fill_low, (u32)(w.fill_low >> 32),
+                      (u32)w.fill_high, (u32)(w.fill_high >> 32));
+}
+
+// ---- addresses --------------------------------------------------------------------------------
+
+// Byte offset in the chunk of a position in the flattened chunk; -1 where it lies outside.
+__device__ __forceinline__ i64 unravel(const Wave& w, i64 position) {
+    if (position < 0) return -1;
+    i64 offset = 0;
+    for (i32 a = w.flat_axes - 1; a >= 0; --a) {
+        const i64 length = w.flat[2 * a];
+        if (length <= 0) return -1;
+        const i64 outer = position / length;
+        offset += (position - outer * length) * w.flat[2 * a + 1];
+        position = outer;
+    }
+    return position == 0 ? offset : -1;
+}
+
+__device__ __forceinline__ i64 list_offset(const Wave& w, i64 position, i64 stride) {
+    return w.flat_axes ? unravel(w, position) : position * stride;
+}
+
+// Both byte offsets of unit `u` of a row; false where a list leads outside the chunk or the array.
+__device__ __forceinline__ bool locate(const Wave& w, const Row& row, bool present, i64 u, i32 unit,
+                                       i64& chunk, i64& array) {
+    chunk = row.chunk_offset;
+    array = row.array_offset;
+    for (i32 a = row.axes - 1; a >= 0; --a) {
+        i64 e = u;
+        if (a) {
+            const i64 length = row.count[a];
+            i64 outer;
+            if ((u64)u < 0x100000000ull && (u64)length < 0x100000000ull) {
+                outer = (u32)u / (u32)length;  // a 64-bit division is many times slower
+            } else {
+                outer = u / length;
+            }
+            e = u - outer * length;
+            u = outer;
+        }
+        if (row.array_list[a]) {
+            const i64 position = present ? row.chunk_list[a][e] : 0;
+            const i64 offset = present ? list_offset(w, position, row.chunk_stride[a]) : 0;
+            if (position < 0 || offset < 0) return false;
+            chunk += offset;
+            array += row.array_list[a][e] * row.array_stride[a];
+        } else {
+            chunk += e * row.chunk_stride[a];
+            array += e * row.array_stride[a];
+        }
+    }
+    return (!present || (chunk >= 0 && chunk <= w.chunk_bytes - unit)) &&
+           array >= w.array_low && array <= w.array_high - unit;
+}
+
+// Fold the axes of row `i` into `row`; one lane does it.
+template <int N>
+__device__ void fold(const Wave& w, i64 i, bool present, Row& row) {
+    i64 chunk_offset = 0, array_offset = 0, elements = 1;
+    i32 axes = 0;
+    bool valid = true;
+    for (i32 a = 0; a < w.s; ++a) {
+        const i64 count = w.count[i * w.s + a], start = w.start[i * w.s + a];
+        const i64* axis = w.axes + 5 * a;
+        const i64* chunk_list = (const i64*)axis[3];
+        const i64* array_list = (const i64*)axis[4];
+        const i64 array_stride = axis[2];
+        if (count <= 0) {
+            elements = 0;
+            break;
+        }
+        elements *= count;
+        if (array_list) {
+            if (count == 1) {
+                if (present) {
+                    const i64 position = chunk_list[start];
+                    const i64 offset = list_offset(w, position, axis[1]);
+                    valid = valid && position >= 0 && offset >= 0;
+                    chunk_offset += offset;
+                }
+                array_offset += array_list[start] * array_stride;
+                continue;
+            }
+            row.count[axes] = count;
+            row.chunk_stride[axes] = axis[1];
+            row.array_stride[axes] = array_stride;
+            row.chunk_list[axes] = chunk_list + start;
+            row.array_list[axes] = array_list + start;
+            ++axes;
+            continue;
+        }
+        array_offset += w.out[i * w.s + a] * array_stride;
+        if (present) chunk_offset += start * axis[1];
+        if (count == 1) continue;
+        // A missing chunk takes the array's strides, so that only the array decides what merges.
+        const i64 chunk_stride = present ? axis[0] * axis[1] : array_stride;
+        if (axes && !row.array_list[axes - 1] &&
+            row.chunk_stride[axes - 1] == chunk_stride * count &&
+            row.array_stride[axes - 1] == array_stride * count) {
+            row.count[axes - 1] *= count;
+            row.chunk_stride[axes - 1] = chunk_stride;
+            row.array_stride[axes - 1] = array_stride;
+            continue;
+        }
+        row.count[axes] = count;
+        row.chunk_stride[axes] = chunk_stride;
+        row.array_stride[axes] = array_stride;
+        row.chunk_list[axes] = 0;
+        row.array_list[axes] = 0;
+        ++axes;
+    }
+    i32 unit = N;
+    if (elements && axes && !row.array_list[axes - 1] && row.chunk_stride[axes - 1] == N &&
+        row.array_stride[axes - 1] == N) {
+        u64 bits = w.array + (u64)array_offset;
+        bits |= (u64)row.count[axes - 1] * N;
+        if (present) bits |= w.chunks[i] + (u64)chunk_offset;
+        for (i32 a = 0; a < axes - 1; ++a) {
+            bits |= (u64)row.array_stride[a];
+            if (present) bits |= (u64)row.chunk_stride[a];
+        }
+        // Unravelled chunk offsets have no common alignment; they come with one list axis alone,
+        // which is never the contiguous one.
+        while (unit < 16 && aligned(bits, 2 * unit)) unit *= 2;
+        row.count[axes - 1] /= unit / N;
+        row.chunk_stride[axes - 1] = unit;
+        row.array_stride[axes - 1] = unit;
+    }
+    row.chunk_offset = chunk_offset;
+    row.array_offset = array_offset;
+    row.elements = elements;
+    row.axes = axes;
+    row.unit = unit;
+    row.valid = valid;
+}
+
+// Copy units [first, last) of a row, a warp at a time. Scatter fills where the chunk is missing.
+template <typename T, bool SCATTER>
+__device__ void copy_units(const Wave& w, const Row& row, u64 chunk_address, i64 first, i64 last,
+                           u64 index) {
+    const u32 lane = threadIdx.x % CUZARR_WARP;
+    u8* const array = (u8*)w.array;
+    u8* const chunk = (u8*)chunk_address;
+    const bool present = chunk_address != 0;
+    const T fill = fill_unit<T>(w);
+    for (i64 u0 = first + lane; u0 < last; u0 += CUZARR_WARP * CUZARR_SCATTER_UNROLL) {
+        T value[CUZARR_SCATTER_UNROLL];
+        u8* target[CUZARR_SCATTER_UNROLL];
+#pragma unroll
+        for (int k = 0; k < CUZARR_SCATTER_UNROLL; ++k) {
+            const i64 u = u0 + k * CUZARR_WARP;
+            target[k] = 0;
+            if (u >= last) continue;
+            i64 in_chunk, in_array;
+            if (!locate(w, row, present, u, (i32)sizeof(T), in_chunk, in_array)) {
+                report(w.first_bad, index);
+                continue;
+            }
+            if (SCATTER) {
+                value[k] = present ? swapped(*(const T*)(chunk + in_chunk), w.swap) : fill;
+                target[k] = array + in_array;
+            } else {
+                value[k] = swapped(*(const T*)(array + in_array), w.swap);
+                target[k] = chunk + in_chunk;
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < CUZARR_SCATTER_UNROLL; ++k) {
+            if (target[k]) *(T*)target[k] = value[k];
+        }
+    }
+}
+
+template <int N, bool SCATTER>
+__device__ __forceinline__ void copy_rows(const Wave& w, const i64* __restrict__ tile_first) {
+    __shared__ Row rows[CUZARR_SCATTER_WARPS];
+    const u32 lane = threadIdx.x % CUZARR_WARP;
+    Row& row = rows[threadIdx.x / CUZARR_WARP];
+    const i64 warps = (i64)gridDim.x * (blockDim.x / CUZARR_WARP);
+    const i64 tasks = w.n > 0 && w.s <= CUZARR_MAX_AXES ? tile_first[w.n] : 0;
+    const i64 own = (i64)blockIdx.x * (blockDim.x / CUZARR_WARP) + threadIdx.x / CUZARR_WARP;
+    for (i64 task = own; task < tasks; task += warps) {
+        const Task t = find_task(tile_first, w.n, task);
+        const u64 chunk = w.chunks[t.item];
+        __syncwarp();  // the row of the task before is no longer read
+        if (lane == 0) fold<N>(w, t.item, chunk != 0, row);
+        __syncwarp();
+        const u64 index = w.base + (u64)t.item;
+        if (!row.valid) {
+            if (lane == 0) report(w.first_bad, index);
+            continue;
+        }
+        if (!SCATTER && !chunk) continue;
+        const i64 units = row.elements / (row.unit / N);
+        const i64 piece = CUZARR_SCATTER_PIECE / row.unit;
+        for (i64 first = t.tile * piece; first < units; first += t.tiles * piece) {
+            const i64 last = smaller(first + piece, units);
+            switch (row.unit) {
+                case 16: copy_units<uint4, SCATTER>(w, row, chunk, first, last, index); break;
+                case 8: if (N <= 8) copy_units<uint2, SCATTER>(w, row, chunk, first, last, index); break;
+                case 4: if (N <= 4) copy_units<u32, SCATTER>(w, row, chunk, first, last, index); break;
+                case 2: if (N <= 2) copy_units<u16, SCATTER>(w, row, chunk, first, last, index); break;
+                default: if (N <= 1) copy_units<u8, SCATTER>(w, row, chunk, first, last, index);
+            }
+        }
+    }
+}
+
+#define CUZARR_ROW_KERNEL(name, N, SCATTER)                                                        \
+    extern "C" __global__ void __launch_bounds__(256) name(                                        \
+        const u64* __restrict__ chunks, const i64* __restrict__ start,                             \
+        const i64* __restrict__ count, const i64* __restrict__ out, const i64* __restrict__ axes,  \
+        const i64* __restrict__ flat, const i64* __restrict__ tile_first, i64 n, i32 s,            \
+        i32 flat_axes, u64 array, i64 array_low, i64 array_high, i64 chunk_bytes, u64 fill_low,    \
+        u64 fill_high, i32 swap, u64* first_bad, u64 base) {                                       \
+        const Wave wave = {chunks, start, count, out, axes, flat, n, s, flat_axes, array,          \
+                           array_low, array_high, chunk_bytes, fill_low, fill_high, swap,          \
+                           first_bad, base};                                                       \
+        copy_rows<N, SCATTER>(wave, tile_first);                                                   \
+    }
+
+CUZARR_ROW_KERNEL(scatter_1, 1, true)
+CUZARR_ROW_KERNEL(scatter_2, 2, true)
+CUZARR_ROW_KERNEL(scatter_4, 4, true)
+CUZARR_ROW_KERNEL(scatter_8, 8, true)
+CUZARR_ROW_KERNEL(scatter_16, 16, true)
+CUZARR_ROW_KERNEL(gather_1, 1, false)
+CUZARR_ROW_KERNEL(gather_2, 2, false)
+CUZARR_ROW_KERNEL(gather_4, 4, false)
+CUZARR_ROW_KERNEL(gather_8, 8, false)
+CUZARR_ROW_KERNEL(gather_16, 16, false)
+#undef CUZARR_ROW_KERNEL
