@@ -53,6 +53,12 @@ class Wave:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def take(self, which: slice | npt.NDArray[np.int64]) -> Wave:
+        """Return some chunks of the wave as a wave of their own."""
+        return Wave(
+            self.index, self.rows.take(which), self.requests.take(which), self.present[which]
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedWave:

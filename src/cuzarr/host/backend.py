@@ -1,0 +1,47 @@
+"""The host backend: NumPy, numcodecs and a thread pool.
+
+``read_pass`` and ``write_pass`` hold the verbs. A wave is cut into short runs of chunks, one task
+each, which fetch, decode and scatter while the run's bytes are in the processor's cache.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cuzarr.engine.batch import Job
+from cuzarr.host.read_pass import HostReadPass
+from cuzarr.host.write_pass import HostWritePass
+
+
+class HostBackend:
+    """Decodes and encodes on the processor; results are NumPy arrays."""
+
+    name = "cpu"
+
+    def begin_read(self, job: Job, out: npt.NDArray[Any] | None) -> HostReadPass:
+        """Start a read into ``out``, or into a new C-contiguous array of ``job.dtype``."""
+        if out is None:
+            out = np.empty(job.plan.shape, job.dtype)
+        return HostReadPass(job, out)
+
+    def begin_write(self, job: Job, value: Any, write_empty_chunks: bool) -> HostWritePass:
+        """Start a write of ``value``; an array of a device is copied to the host first."""
+        array = np.broadcast_to(to_numpy(value), job.plan.shape)
+        return HostWritePass(job, array, write_empty_chunks)
+
+
+def to_numpy(value: Any) -> npt.NDArray[Any]:
+    """Return ``value`` as a NumPy array; CuPy's and torch's device arrays are copied to the host."""
+    if isinstance(value, np.ndarray):
+        return value
+    if hasattr(value, "__cuda_array_interface__"):
+        if callable(getattr(value, "get", None)):  # cupy.ndarray
+            return np.asarray(value.get())
+        if callable(getattr(value, "cpu", None)):  # torch.Tensor
+            return np.asarray(value.cpu())
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        return np.from_dlpack(value)
+    return np.asarray(value)

@@ -1,0 +1,104 @@
+"""Writing on the host.
+
+1. ``gather`` starts tasks over runs of chunks: a chunk that is not overwritten completely is
+   fetched and decoded, or starts as fill value; the value's elements are copied in.
+2. Each task encodes its chunks with the codec chain; ``encode`` collects the results.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cuzarr.codecs.base import Bytes
+from cuzarr.engine.batch import EncodedWave, Job, Wave
+from cuzarr.engine.pool import pool, threads
+from cuzarr.host.copy import gather_row
+from cuzarr.host.fetch import fetch_run
+
+_WAVE_BYTES = 64 * 2**20  #: decoded bytes that are encoded before they are stored
+Gathered = tuple[Wave, list[Future[list[Bytes | None]]]]
+
+
+class HostWritePass:
+    """One write call on the host.
+
+    Parameters
+    ----------
+    job : Job
+    value : array of ``job.plan.shape``
+    write_empty_chunks : bool
+    """
+
+    def __init__(self, job: Job, value: npt.NDArray[Any], write_empty_chunks: bool) -> None:
+        self.job, self.value, self.write_empty_chunks = job, value, write_empty_chunks
+        self.chunk_bytes = max(job.chain.chunk.nbytes, 1)
+        self.wave_chunks = max(4 * threads(), _WAVE_BYTES // self.chunk_bytes)
+        self._fill = job.fill_value.astype(job.chain.chunk.dtype)
+
+    def gather(self, wave: Wave) -> Gathered:
+        """Start the tasks of a wave."""
+        n = len(wave)
+        run = min(max(1, 2**20 // self.chunk_bytes), -(-n // threads()))
+        parts = [wave.take(slice(first, first + run)) for first in range(0, n, run)]
+        if len(parts) == 1:
+            done: Future[list[Bytes | None]] = Future()
+            done.set_result(self._run(wave))
+            return wave, [done]
+        return wave, [pool().submit(self._run, part) for part in parts]
+
+    def encode(self, gathered: Gathered) -> EncodedWave:
+        """Wait for the tasks of a wave; raises the first error."""
+        wave, futures = gathered
+        try:
+            values = [value for future in futures for value in future.result()]
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        return EncodedWave(wave, values)
+
+    def finish(self) -> None:
+        """Return: ``encode`` has waited for everything."""
+
+    def abort(self) -> None:
+        """Return: ``encode`` has cancelled everything."""
+
+    def _run(self, wave: Wave) -> list[Bytes | None]:
+        rows, chain = wave.rows, self.job.chain
+        shape, dtype = chain.chunk.shape, chain.chunk.dtype
+        partial = np.flatnonzero(~rows.complete)
+        current = fetch_run(self.job.store, wave.take(partial), self.chunk_bytes + 4096)
+        stored = dict(zip(partial.tolist(), range(len(partial)), strict=True))
+        covered = (rows.count == np.array(shape, np.int64)).all(axis=1) & rows.complete
+        encoded: list[Bytes | None] = []
+        for i in range(len(rows)):
+            key = wave.requests.key(i)
+            data = current.view(stored[i]) if i in stored else None
+            if data is not None:
+                chunk = np.array(chain.decode(key, data), dtype, order="C")
+            elif not rows.flat and covered[i]:
+                chunk = np.empty(shape, dtype)
+            else:
+                chunk = np.full(shape, self._fill, dtype)
+            gather_row(rows, i, self.value, chunk)
+            empty = not self.write_empty_chunks and _is_fill(chunk, self._fill)
+            encoded.append(None if empty else chain.encode(key, chunk))
+        return encoded
+
+
+def _is_fill(chunk: npt.NDArray[Any], fill: np.generic) -> bool:
+    """Whether every element has exactly the bits of the fill value (-0.0 is not 0.0)."""
+    if chunk.size == 0:
+        return True
+    if chunk.dtype.hasobject:
+        return bool((chunk == fill).all())
+    if chunk.dtype.itemsize in (1, 2, 4, 8):
+        bits = np.dtype(f"u{chunk.dtype.itemsize}")
+        wanted = np.asarray(fill).reshape(1).view(bits)[0]
+        flat = chunk.reshape(-1).view(bits)
+        return bool(flat[0] == wanted and flat[-1] == wanted and (flat == wanted).all())
+    return chunk.tobytes() == np.asarray(fill).tobytes() * chunk.size
