@@ -1,0 +1,157 @@
+"""Memory of the CUDA backend: pinned slabs that rotate, and the small tables of a wave.
+
+1. :class:`SlabPool` keeps page-locked slabs, since allocating them runs at 1-2 GB/s; a slab is
+   handed out again only after the event of its last copy.
+2. :class:`Tables` collects the many small arrays of a wave (pointers, sizes, rows) and sends all of
+   them in one copy.
+3. :class:`Keeper` holds what must outlive queued work, until its event has happened.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cuzarr.cuda.runtime import DeviceBuffer, Event, PinnedBuffer, Runtime, Stream
+
+ALIGNMENT = 16  #: bytes; of everything placed in a slab or a table, for 16-byte accesses
+_SMALLEST = 1 << 16
+
+
+def align(nbytes: int) -> int:
+    """Round up to a multiple of ``ALIGNMENT``."""
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+class Slab:
+    """Page-locked memory on loan from a :class:`SlabPool`.
+
+    Attributes
+    ----------
+    pinned : PinnedBuffer
+    array : (nbytes,) uint8 array
+        View of the memory.
+    """
+
+    def __init__(self, pinned: PinnedBuffer) -> None:
+        self.pinned = pinned
+        self.nbytes = pinned.nbytes
+        self.array: npt.NDArray[np.uint8] = np.frombuffer(pinned.view, np.uint8)
+        self.event: Event | None = None
+
+
+class SlabPool:
+    """Slabs of power-of-two sizes, kept up to ``limit`` bytes.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    limit : int
+        Bytes of idle slabs kept; more may be on loan while several calls run at once.
+    """
+
+    def __init__(self, runtime: Runtime, limit: int) -> None:
+        self._runtime, self._limit = runtime, limit
+        self._idle: list[Slab] = []
+        self._lock = Lock()
+
+    def take(self, nbytes: int) -> Slab:
+        """Return a slab of at least ``nbytes``; waits for the copy that last used it."""
+        with self._lock:
+            fitting = [slab for slab in self._idle if slab.nbytes >= nbytes]
+            chosen = min(fitting, key=lambda slab: slab.nbytes, default=None)
+            done = [s for s in fitting if s.event is None or self._runtime.event_done(s.event)]
+            if done:
+                chosen = min(done, key=lambda slab: slab.nbytes)
+            if chosen is not None:
+                self._idle.remove(chosen)
+        if chosen is None:
+            size = max(_SMALLEST, 1 << max(0, nbytes - 1).bit_length())
+            return Slab(self._runtime.pinned(size))
+        if chosen.event is not None:
+            self._runtime.wait_event(chosen.event)
+            chosen.event = None
+        return chosen
+
+    def give(self, slab: Slab, event: Event | None) -> None:
+        """Take a slab back; ``event`` follows the last copy that reads or writes it."""
+        slab.event = event
+        dropped: list[Slab] = []
+        with self._lock:
+            self._idle.append(slab)
+            while sum(idle.nbytes for idle in self._idle) > self._limit and len(self._idle) > 1:
+                dropped.append(self._idle.pop(0))
+        for old in dropped:
+            if old.event is not None:
+                self._runtime.wait_event(old.event)
+
+
+class Tables:
+    """Small arrays that go to the device in one copy.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    slabs : SlabPool
+    stream : Stream
+        Under which the device memory is allocated, and on which the copy is queued.
+    """
+
+    def __init__(self, runtime: Runtime, slabs: SlabPool, stream: Stream) -> None:
+        self._runtime, self._slabs, self._stream = runtime, slabs, stream
+        self._parts: list[tuple[int, npt.NDArray[Any]]] = []
+        self._nbytes = 0
+        self._buffer: DeviceBuffer | None = None
+
+    def add(self, array: npt.NDArray[Any]) -> int:
+        """Add an array; its place in the device copy is ``pointer(offset)`` after ``send``."""
+        offset = self.reserve(array.nbytes)
+        self._parts.append((offset, np.ascontiguousarray(array)))
+        return offset
+
+    def reserve(self, nbytes: int) -> int:
+        """Set device bytes aside that nothing is copied to; returns their offset."""
+        offset = self._nbytes
+        self._nbytes += align(nbytes)
+        return offset
+
+    def send(self) -> None:
+        """Allocate and queue the copy."""
+        self._buffer = self._runtime.alloc(self._nbytes, self._stream)
+        end = max((offset + part.nbytes for offset, part in self._parts), default=0)
+        if end == 0:
+            return
+        slab = self._slabs.take(end)
+        for offset, part in self._parts:
+            slab.array[offset : offset + part.nbytes] = part.reshape(-1).view(np.uint8)
+        self._runtime.upload(self._buffer.ptr, slab.pinned, end, self._stream)
+        self._slabs.give(slab, self._runtime.record(self._stream))
+        self._parts.clear()
+
+    def pointer(self, offset: int) -> np.uint64:
+        """Return the device pointer of what ``add`` or ``reserve`` placed."""
+        assert self._buffer is not None
+        return np.uint64(self._buffer.ptr + offset)
+
+
+class Keeper:
+    """Objects that queued work still uses, each with the event after which it may go."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._kept: deque[tuple[Event, Any]] = deque()
+
+    def keep(self, event: Event, *things: Any) -> None:
+        """Hold ``things`` until ``event``; lets go of what is over."""
+        while self._kept and self._runtime.event_done(self._kept[0][0]):
+            self._kept.popleft()
+        self._kept.append((event, things))
+
+    def wait(self) -> None:
+        """Wait for everything and let go of it."""
+        while self._kept:
+            self._runtime.wait_event(self._kept.popleft()[0])
