@@ -57,7 +57,9 @@ def main() -> int:
 
 def readme_commands() -> set[str]:
     """Return the commands in the README's ``sh`` blocks, without their comments."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", (TOP / "README.md").read_text(), re.M | re.S)
+    blocks = re.findall(
+        r"^```sh\n(.*?)^```", (TOP / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
     lines = [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
     return {line for line in lines if line and not line.startswith("#")}
 
@@ -65,7 +67,7 @@ def readme_commands() -> set[str]:
 def image_steps(image: str) -> list[str]:
     """Return the RUN steps of a Dockerfile, one command each."""
     text = (TOP / "docker" / image).read_text().replace("\\\n", "")
-    return [" ".join(step.split()) for step in re.findall(r"^RUN (.*)$", text, re.M)]
+    return [" ".join(step.split()) for step in re.findall(r"^RUN (.*)$", text, re.MULTILINE)]
 
 
 def copy_sources(target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Try an installed cuzarr outside its repository: imports, the native reader, kernels, a round trip.
+"""Try an installed cuzarr outside its repository: imports, kernels, native reader, a round trip.
 
 Fails loudly; ``CUZARR_NO_NATIVE=1`` accepts an installation built without a compiler.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import cuzarr
+import cuzarr.native
 
 
 def main() -> None:
@@ -37,20 +38,17 @@ def main() -> None:
             again = cuzarr.open_array(path, mode="r", device="cpu")
             np.testing.assert_array_equal(again[...], data)
             np.testing.assert_array_equal(again[190:3:-7, 5], data[190:3:-7, 5])
-    print(
-        f"cuzarr {version('cuzarr')} works from {where}: {len(kernels)} kernel sources, {native()}"
-    )
+    print(f"cuzarr {cuzarr.__version__} works from {where}")
+    print(f"{len(kernels)} kernel sources, {native()}")
 
 
 def native() -> str:
     """Say which native reader is in use."""
-    from cuzarr import native as module
-
     extension = [name for name in sys.modules if name.startswith("cuzarr.native._")]
     files = [str(getattr(sys.modules[name], "__file__", "")) for name in extension]
     compiled = [name for name in files if name.endswith((".so", ".pyd"))]
     if not compiled and not os.environ.get("CUZARR_NO_NATIVE"):
-        sys.exit(f"the native reader of {module.__name__} was not built or not loaded")
+        sys.exit("the native reader of cuzarr was not built or not loaded")
     return "compiled reader" if compiled else "Python reader"
 
 

@@ -7,7 +7,7 @@ python=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-"$python" -m build --outdir "$work/dist" "$top" >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; exit 1; }
+CUZARR_REQUIRE_NATIVE=1 "$python" -m build --outdir "$work/dist" "$top" >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; exit 1; }
 ls "$work/dist"
 "$python" "$top/tools/inspect_dist.py" "$work/dist"
 "$python" -m venv "$work/venv"
