@@ -4,6 +4,7 @@
 # outside this folder; a second run finds everything in place.
 #   PYTHON=python3.12   the interpreter to use
 #   TORCH=1 / TORCH=0   test with / without PyTorch (default: with it under Python 3.11)
+#   BENCH_ARGS="--size 16MiB --repeats 1"   what the benchmark is given
 #   CUDA=cuda12|cuda13  the CUDA extra of the demo (default: what the driver offers); CUDA= for none
 
 .DEFAULT_GOAL := help
@@ -19,6 +20,7 @@ BUILD_INPUTS := pyproject.toml constraints.txt $(wildcard setup.py) $(NATIVE)
 CUDA ?= $(shell $(PYTHON) tools/cuda_extra.py)
 TORCH ?= $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] == (3, 11)))')
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 comma := ,
 TEST_EXTRAS := test$(if $(filter 1,$(TORCH)),$(comma)torch)
@@ -26,7 +28,7 @@ TEST_EXTRAS := test$(if $(filter 1,$(TORCH)),$(comma)torch)
 .PHONY: help demo test check bench docs asan clean
 
 help:
-	@sed -n '1,9s/^# \{0,1\}//p' Makefile
+	@sed -n '1,10s/^# \{0,1\}//p' Makefile
 
 $(VENV)/.venv:
 	@tools/make_venv.sh "$(PYTHON)" "$(VENV)"
@@ -46,11 +48,6 @@ $(VENV)/.test: $(VENV)/.venv $(BUILD_INPUTS)
 $(VENV)/.check: $(VENV)/.venv $(BUILD_INPUTS)
 	@echo "installing cuzarr[check] in $(VENV)"
 	@$(BIN)/python $(PIP_INSTALL) -e '.[check]'
-	@touch $@
-
-$(VENV)/.bench: $(VENV)/.venv $(BUILD_INPUTS)
-	@echo "installing cuzarr[bench] in $(VENV)"
-	@$(BIN)/python $(PIP_INSTALL) -e '.[bench]'
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.venv $(BUILD_INPUTS)
@@ -74,8 +71,8 @@ check: $(VENV)/.check $(VENV)/.test
 	tools/try_wheel.sh $(BIN)/python
 	$(BIN)/python docker/test_steps.py
 
-bench: $(VENV)/.bench
-	$(BIN)/python benchmarks/run.py
+bench:
+	benchmarks/bench.sh "$(PYTHON)" $(BENCH_ARGS)
 
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict
@@ -84,7 +81,7 @@ asan: $(VENV)/.test
 	$(BIN)/python -m pytest -m asan
 
 clean:
-	rm -rf .venv .venv-newer build dist site src/*.egg-info .mypy_cache .ruff_cache .pytest_cache \
+	rm -rf .venv .venv-newer benchmarks/.venv build dist site src/*.egg-info .mypy_cache .ruff_cache .pytest_cache \
 	    .import_linter_cache .hypothesis .coverage htmlcov demo/out
 	find src -name '*.so' -delete
 	find src tests benchmarks demo tools -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Benchmarks: the same cases for cuzarr and for every peer, interleaved in one process."""

@@ -1,0 +1,159 @@
+"""The cases: what is timed, on which layout, and what the right answer is.
+
+1. :data:`LAYOUTS`: five ways to store the same field.
+2. :data:`CASES`: an operation on a layout.
+3. :class:`Inputs`: the random rows, points and windows, drawn once from a seed.
+4. :func:`check` compares a result with the field itself, outside the timing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.data import Extent, Float32, Layout
+
+WINDOW = 256
+OPENS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One operation on one layout; ``operation`` is a key of :data:`OPERATIONS`."""
+
+    name: str
+    layout: str
+    operation: str
+    title: str
+
+
+LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        Layout("v2-blosc-1m", 2, 512, None, "blosc-lz4"),
+        Layout("v3-zstd-1m", 3, 512, None, "zstd"),
+        Layout("v3-blosc-64k", 3, 128, None, "blosc-zstd"),
+        Layout("v3-shards", 3, 128, 2048, "zstd"),
+        Layout("v3-raw-1m", 3, 512, None, "none"),
+    )
+}
+
+#: Operations with their inputs in words.
+OPERATIONS = {
+    "full": "the whole array",
+    "rows": "200 random rows, one orthogonal selection",
+    "points": "5000 random points, one coordinate selection",
+    "windows": f"100 random {WINDOW} x {WINDOW} windows, one after another",
+    "open": f"{OPENS} times a new array object",
+    "write": "the whole array into an empty store",
+}
+
+CASES = {
+    case.name: case
+    for case in (
+        Case("v2-blosc", "v2-blosc-1m", "full", "read v2 Blosc-lz4, 1 MiB chunks"),
+        Case("v3-zstd", "v3-zstd-1m", "full", "read v3 zstd, 1 MiB chunks"),
+        Case("v3-blosc-64k", "v3-blosc-64k", "full", "read v3 Blosc-zstd, 64 KiB chunks"),
+        Case("shards", "v3-shards", "full", "read v3 64 KiB zstd chunks in 16 MiB shards"),
+        Case("raw", "v3-raw-1m", "full", "read v3 uncompressed, 1 MiB chunks"),
+        Case("rows-v2", "v2-blosc-1m", "rows", "200 rows of v2 Blosc-lz4"),
+        Case("rows-shards", "v3-shards", "rows", "200 rows of the shards"),
+        Case("points-v2", "v2-blosc-1m", "points", "5000 points of v2 Blosc-lz4"),
+        Case("points-shards", "v3-shards", "points", "5000 points of the shards"),
+        Case("windows-v2", "v2-blosc-1m", "windows", "100 windows of v2 Blosc-lz4"),
+        Case("windows-shards", "v3-shards", "windows", "100 windows of the shards"),
+        Case("open-v2", "v2-blosc-1m", "open", f"{OPENS} opens of the v2 array"),
+        Case("open-shards", "v3-shards", "open", f"{OPENS} opens of the sharded array"),
+        Case("write-zstd", "v3-zstd-1m", "write", "write v3 zstd, 1 MiB chunks"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Random selections of an array.
+
+    Attributes
+    ----------
+    rows : (200,) int64
+        Sorted, no row twice (as many as there are, in a small array).
+    points : two (5000,) int64 arrays
+        In no order.
+    corners : (100, 2) int64
+        First corners of the windows.
+    """
+
+    rows: npt.NDArray[np.int64]
+    points: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+    corners: npt.NDArray[np.int64]
+
+    @classmethod
+    def draw(cls, shape: tuple[int, int], seed: int = 1) -> Inputs:
+        """Draw the selections for an array of ``shape``."""
+        rng = np.random.default_rng(seed)
+        rows = np.sort(rng.choice(shape[0], min(200, shape[0]), replace=False))
+        points = rng.integers(0, shape[0], 5000), rng.integers(0, shape[1], 5000)
+        corners = rng.integers(0, np.array(shape) - WINDOW + 1, (100, 2))
+        return cls(rows, points, corners)
+
+    def windows(self) -> list[tuple[slice, slice]]:
+        """Return the windows as pairs of slices."""
+        return [
+            (slice(i, i + WINDOW), slice(j, j + WINDOW))
+            for i, j in self.corners.tolist()
+        ]  # fmt: skip
+
+
+def result_bytes(operation: str, size: Extent, inputs: Inputs) -> int:
+    """Decoded bytes that an operation gives to the caller (0 for opening)."""
+    return {
+        "full": size.nbytes,
+        "write": size.nbytes,
+        "rows": len(inputs.rows) * size.columns * 4,
+        "points": len(inputs.points[0]) * 4,
+        "windows": len(inputs.corners) * WINDOW * WINDOW * 4,
+        "open": 0,
+    }[operation]
+
+
+def check(operation: str, result: Any, tile: Float32, size: Extent, inputs: Inputs) -> None:
+    """Raise ``AssertionError`` unless ``result`` holds exactly the field's values.
+
+    ``result`` is a NumPy or CuPy array, or a list of them for the windows; for "open" it is a
+    (shape, dtype) pair. ``tile`` lives where the result does.
+    """
+    if operation == "open":
+        assert tuple(result[0]) == size.shape, f"shape {result[0]}, expected {size.shape}"
+        assert np.dtype(result[1]) == np.float32, f"dtype {result[1]}, expected float32"
+    elif operation in ("full", "write"):
+        assert result.shape == size.shape, f"{operation}: shape {result.shape}"
+        _same(operation, result.reshape(-1, *tile.shape), tile[None])
+    elif operation == "rows":
+        _same(operation, result, tile[inputs.rows % size.rows])
+    elif operation == "points":
+        i, j = inputs.points
+        _same(operation, result, tile[i % size.rows, j])
+    else:
+        _check_windows(result, tile, size, inputs)
+
+
+def _check_windows(result: Sequence[Any], tile: Float32, size: Extent, inputs: Inputs) -> None:
+    assert len(result) == len(inputs.corners), f"{len(result)} windows"
+    for window, (rows, columns) in zip(result, inputs.windows(), strict=True):
+        wanted = tile[np.arange(rows.start, rows.stop) % size.rows, columns]
+        _same(f"window at {rows.start}, {columns.start}", window, wanted)
+
+
+def _same(what: str, got: Any, wanted: Any) -> None:
+    """Compare tile by tile, since a mask of the whole would be another array of its size."""
+    assert got.dtype == np.float32, f"{what}: dtype {got.dtype}, expected float32"
+    if wanted.ndim == 3:
+        assert got.shape[1:] == wanted.shape[1:], f"{what}: shape {got.shape}"
+        assert all(bool((part == wanted[0]).all()) for part in got), f"{what}: wrong values"
+    else:
+        assert got.shape == wanted.shape, f"{what}: shape {got.shape}, expected {wanted.shape}"
+        assert bool((got == wanted).all()), f"{what}: wrong values"

@@ -1,0 +1,204 @@
+"""Adapters: one class per library, the same few verbs.
+
+1. :meth:`Peer.missing` says why a library cannot take part at all, :meth:`Peer.cannot` why not in
+   one case; neither is ever silent in the report.
+2. :meth:`Peer.open` makes a new array object; the ``read_*`` and ``write`` verbs are what is timed.
+3. :func:`all_peers` lists them, cuzarr first.
+
+Every library runs with the settings that its documentation recommends, on all cores, without a
+cache of decoded chunks (each repetition would otherwise measure the cache).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, ClassVar
+
+from benchmarks.cases import Case, Inputs
+from benchmarks.data import Float32, Layout
+
+CORES = len(os.sched_getaffinity(0))
+
+
+class Peer:
+    """A library that reads and writes arrays; the verbs here are those of zarr's own interface."""
+
+    name: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]]
+
+    def missing(self) -> str | None:
+        """Return why the library cannot be used here, or None."""
+        for package in self.packages:
+            try:
+                import_module(package)
+            except ImportError as error:
+                return f"{package} cannot be imported: {error}"
+        return None
+
+    def cannot(self, case: Case, layout: Layout) -> str | None:
+        """Return why the library cannot do a case, or None."""
+        return None
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the packages."""
+        found = {}
+        for package in self.packages:
+            try:
+                found[package] = version(package)
+            except PackageNotFoundError:
+                found[package] = str(getattr(import_module(package), "__version__", "unknown"))
+        return found
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Return what must be active around every call, entered outside the timing."""
+        return contextlib.nullcontext()
+
+    def open(self, path: Path, layout: Layout, *, write: bool = False) -> Any:
+        """Open the array at ``path`` with nothing cached."""
+        raise NotImplementedError
+
+    def full(self, array: Any, inputs: Inputs) -> Any:
+        """Read all of it."""
+        return array[...]
+
+    def rows(self, array: Any, inputs: Inputs) -> Any:
+        """Read the rows."""
+        return array.oindex[inputs.rows]
+
+    def points(self, array: Any, inputs: Inputs) -> Any:
+        """Read the points."""
+        return array.vindex[inputs.points]
+
+    def windows(self, array: Any, inputs: Inputs) -> list[Any]:
+        """Read the windows, one after another."""
+        return [array[window] for window in inputs.windows()]
+
+    def write(self, array: Any, value: Float32) -> None:
+        """Write all of it."""
+        array[...] = value
+
+
+class Cuzarr(Peer):
+    """cuzarr on the host."""
+
+    name = "cuzarr"
+    packages = ("cuzarr",)
+    device: ClassVar[str] = "cpu"
+
+    def missing(self) -> str | None:
+        reason = super().missing()
+        if reason is None and not hasattr(import_module("cuzarr"), "open_array"):
+            return "this version of cuzarr has no open_array"
+        return reason
+
+    def open(self, path: Path, layout: Layout, *, write: bool = False) -> Any:
+        cuzarr: Any = import_module("cuzarr")
+        return cuzarr.open_array(str(path), mode="r+" if write else "r", device=self.device)
+
+
+class ZarrPython(Peer):
+    """zarr-python as it comes."""
+
+    name = "zarr"
+    packages: ClassVar[tuple[str, ...]] = ("zarr",)
+    settings: ClassVar[dict[str, Any]] = {}
+
+    def scope(self) -> AbstractContextManager[Any]:
+        zarr: Any = import_module("zarr")
+        return zarr.config.set(self.settings)  # type: ignore[no-any-return]
+
+    def open(self, path: Path, layout: Layout, *, write: bool = False) -> Any:
+        zarr: Any = import_module("zarr")
+        return zarr.open_array(str(path), mode="r+" if write else "r")
+
+
+class ZarrFused(ZarrPython):
+    """zarr-python with its opt-in synchronous pipeline (zarr 3.4 and newer)."""
+
+    name = "zarr-fused"
+    settings: ClassVar[dict[str, Any]] = {
+        "codec_pipeline.path": "zarr.core.codec_pipeline.FusedCodecPipeline"
+    }
+
+    def missing(self) -> str | None:
+        reason = super().missing()
+        if reason is None and not hasattr(
+            import_module("zarr.core.codec_pipeline"), "FusedCodecPipeline"
+        ):
+            return f"zarr {version('zarr')} has no FusedCodecPipeline"
+        return reason
+
+
+class Zarrs(ZarrPython):
+    """zarrs (Rust) as a codec pipeline of zarr-python."""
+
+    name = "zarrs"
+    packages = ("zarrs", "zarr")
+    settings: ClassVar[dict[str, Any]] = {
+        "codec_pipeline.path": "zarrs.ZarrsCodecPipeline",
+        # zarrs hands what it does not support to zarr-python without a word: see ``cannot``.
+        "codec_pipeline.strict": True,
+    }
+
+    def cannot(self, case: Case, layout: Layout) -> str | None:
+        if case.operation in ("rows", "points"):
+            return f"zarrs has no selections of {case.operation}: it hands them to zarr-python"
+        return None
+
+
+class TensorStore(Peer):
+    """TensorStore: all cores for copies, its default of at least four for files."""
+
+    name = "tensorstore"
+    packages = ("tensorstore",)
+
+    def open(self, path: Path, layout: Layout, *, write: bool = False) -> Any:
+        ts: Any = import_module("tensorstore")
+        # A context per object: a shared one would keep the metadata of the object before.
+        context = ts.Context(
+            {
+                "cache_pool": {"total_bytes_limit": 0},
+                "data_copy_concurrency": {"limit": CORES},
+                "file_io_concurrency": {"limit": max(4, CORES)},
+                "file_io_sync": False,  # no other library here calls fsync
+            }
+        )
+        driver = "zarr" if layout.zarr_format == 2 else "zarr3"
+        spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/"}}
+        return ts.open(spec, context=context, read=True, write=write).result()
+
+    def full(self, array: Any, inputs: Inputs) -> Any:
+        return array.read().result()
+
+    def rows(self, array: Any, inputs: Inputs) -> Any:
+        return array.oindex[inputs.rows].read().result()
+
+    def points(self, array: Any, inputs: Inputs) -> Any:
+        return array.vindex[inputs.points].read().result()
+
+    def windows(self, array: Any, inputs: Inputs) -> list[Any]:
+        return [array[window].read().result() for window in inputs.windows()]
+
+    def write(self, array: Any, value: Float32) -> None:
+        array.write(value).result()
+
+
+def all_peers() -> dict[str, Peer]:
+    """Return every adapter by name."""
+    return {p.name: p for p in (Cuzarr(), ZarrPython(), ZarrFused(), Zarrs(), TensorStore())}
+
+
+def usable(names: list[str] | None = None) -> Iterator[tuple[Peer, str | None]]:
+    """Yield the adapters asked for, each with the reason why it is missing, or None."""
+    known = all_peers()
+    unknown = set(names or ()) - set(known)
+    if unknown:
+        raise ValueError(f"unknown peers {sorted(unknown)}; known: {sorted(known)}")
+    for name in names or known:
+        yield known[name], known[name].missing()

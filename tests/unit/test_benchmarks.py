@@ -1,0 +1,134 @@
+"""The benchmark itself: it runs at a small size, reports every library, and catches wrong values."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("zarr")
+
+from benchmarks import cases, data, measure, run
+from benchmarks.cases import CASES, LAYOUTS, Inputs
+from benchmarks.peers import all_peers
+
+READERS = [name for name, peer in all_peers().items() if peer.missing() is None]
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    return tmp_path_factory.mktemp("stores")
+
+
+@pytest.fixture(scope="module")
+def small():
+    size = data.extent(1 << 20)
+    return size, data.field(size.rows, size.columns), Inputs.draw(size.shape)
+
+
+def test_smoke_run_measures_every_case_with_every_library(stores, tmp_path, capsys):
+    options = ["--size", "16MiB", "--repeats", "1", "--no-plot"]
+    status = run.main([*options, "--data", str(stores), "--out", str(tmp_path)])
+    printed = capsys.readouterr()
+    assert status == 0, printed.err
+    document = json.loads((tmp_path / "bench.json").read_text())
+    assert [case["name"] for case in document["cases"]] == list(CASES)
+    assert document["array"]["bytes"] == 16 << 20
+    for case in document["cases"]:
+        assert case["name"] in printed.out
+        for name, result in case["results"].items():
+            assert result["error"] is None, f"{case['name']}: {name}: {result['error']}"
+            assert (result["median_ms"] is None) == (result["reason"] is not None)
+
+
+@pytest.mark.parametrize("operation", ["full", "rows", "points", "windows"])
+@pytest.mark.parametrize("name", READERS)
+def test_peers_agree_on_a_repeated_tile(stores, small, name, operation):
+    tiny, tile, _ = small
+    size = data.Extent(tiny.rows, tiny.columns, 3)
+    inputs = Inputs.draw(size.shape)
+    for layout in (LAYOUTS["v2-blosc-1m"], LAYOUTS["v3-blosc-64k"]):
+        path = data.ensure(stores, layout, size, tile)
+        peer = all_peers()[name]
+        case = cases.Case("any", layout.name, operation, "")
+        if peer.cannot(case, layout):
+            continue
+        with peer.scope():
+            result = getattr(peer, operation)(peer.open(path, layout), inputs)
+        cases.check(operation, result, tile, size, inputs)
+
+
+@pytest.mark.parametrize("operation", ["full", "rows", "points", "windows"])
+def test_check_refuses_a_wrong_value(small, operation):
+    size, tile, inputs = small
+    right = {
+        "full": tile,
+        "rows": tile[inputs.rows],
+        "points": tile[inputs.points],
+        "windows": [tile[window] for window in inputs.windows()],
+    }[operation]
+    cases.check(operation, right, tile, size, inputs)
+    wrong = [part.copy() for part in right]
+    wrong[-1] = wrong[-1] + np.float32(1)
+    with pytest.raises(AssertionError, match="wrong values"):
+        value = wrong if operation == "windows" else np.array(wrong)
+        cases.check(operation, value, tile, size, inputs)
+
+
+def test_a_repeated_tile_must_be_whole(stores, small):
+    tiny, tile, _ = small
+    with pytest.raises(ValueError, match="no whole chunk grid"):
+        data.ensure(stores, LAYOUTS["v3-shards"], data.Extent(tiny.rows, tiny.columns, 2), tile)
+
+
+def test_data_compresses_about_two_to_one(stores, small):
+    size, tile, _ = small
+    stored, files = data.stored_bytes(data.ensure(stores, LAYOUTS["v3-blosc-64k"], size, tile))
+    assert files == 16 + 1
+    assert 1.7 < size.nbytes / stored < 3.5
+
+
+def test_interleave_takes_turns_and_keeps_errors():
+    order = []
+
+    def trial(name, *, fails=False):
+        def go(_):
+            order.append(name)
+            if fails:
+                raise OSError("disk on fire")
+            return name
+
+        return measure.Trial(name, lambda: None, go, lambda _: None, contextlib.nullcontext)
+
+    outcomes = measure.interleave([trial("a"), trial("b"), trial("c", fails=True)], 2)
+    assert order == ["a", "b", "c", "a", "b", "a", "b"]  # the first round is not counted
+    assert len(outcomes["a"].ms) == len(outcomes["b"].ms) == 2
+    assert outcomes["c"].ms == []
+    assert outcomes["c"].error == "OSError: disk on fire"
+
+
+def test_ratio_is_ours_over_the_fastest_peer():
+    outcomes = {name: measure.Outcome(name, ms) for name, ms in
+                {"ours": [2, 3, 4], "slow": [9], "fast": [1, 2, 90], "absent": []}.items()}  # fmt: skip
+    assert measure.ratio(outcomes, "ours", ["slow", "fast", "absent"]) == 1.5
+    assert measure.ratio(outcomes, "absent", ["slow"]) is None
+
+
+@pytest.mark.parametrize(("text", "nbytes"), [("256MiB", 256 << 20), ("4 gib", 4 << 30), ("7", 7)])
+def test_parse_size(text, nbytes):
+    assert data.parse_size(text) == nbytes
+
+
+def test_parse_size_refuses_other_units():
+    with pytest.raises(ValueError, match="write it as 256MiB"):
+        data.parse_size("4GB")
+
+
+def test_unknown_names_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        run.main(["--cases", "nonsense"])
+    assert "known: v2-blosc" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="unknown peers"):
+        run.main(["--size", "1MiB", "--peers", "nonsense"])
