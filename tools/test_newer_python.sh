@@ -29,7 +29,7 @@ stamp=$folder/.test
 if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ] || [ constraints.txt -nt "$stamp" ]; then
     tools/make_venv.sh "$python" "$folder"
     echo "installing cuzarr[test] in $folder"
-    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+    "$folder/bin/python" -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test]'
     touch "$stamp"
 fi
 "$folder/bin/python" -c 'import sys, zarr; print(f"interop: Python {sys.version.split()[0]}, zarr {zarr.__version__}")'

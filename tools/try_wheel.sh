@@ -11,7 +11,7 @@ CUZARR_REQUIRE_NATIVE=1 "$python" -m build --outdir "$work/dist" "$top" >"$work/
 ls "$work/dist"
 "$python" "$top/tools/inspect_dist.py" "$work/dist"
 "$python" -m venv "$work/venv"
-"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$work"/dist/*.whl
+"$work/venv/bin/python" -m pip install -qq --disable-pip-version-check "$work"/dist/*.whl
 cp "$top/tools/try_installed.py" "$work/"
 cd "$work"
 env -u PYTHONPATH "$work/venv/bin/python" -W error "$work/try_installed.py"
