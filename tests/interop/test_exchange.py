@@ -75,6 +75,8 @@ CASES = [
     Case("v3-shards-blosc", 3, "<i4", 3, {"compressors": _blosc3("lz4", "shuffle"), **SHARDS}),
     Case("v3-shards-raw", 3, "|b1", False, {"compressors": None, **SHARDS}),
 ]
+#: what zarrs 0.2 itself refuses, whoever wrote it
+NOT_FOR_ZARRS = {"v2-raw-big-endian", "v2-fortran"}
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
@@ -117,7 +119,11 @@ def test_tensorstore_writes_into_what_cuzarr_created(case, tmp_path):
     _equal(cuzarr.open_array(tmp_path / "a", mode="r", device="cpu")[...], expected)
 
 
-@cases
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if case.name not in NOT_FOR_ZARRS],
+    ids=lambda case: case.name,
+)
 def test_zarrs_reads_what_cuzarr_writes(case, tmp_path):
     pytest.importorskip("zarrs")
     expected = _write(cuzarr.create_array(tmp_path / "a", **_arguments(case)), case)
