@@ -1,0 +1,25 @@
+"""The C extension; :mod:`cuzarr.native.calls` documents what each function does."""
+
+from typing import Any
+
+def read_files(
+    root: bytes, keys: bytes, offsets: Any, starts: Any, lengths: Any, slab: Any, threads: int,
+    positions: Any, sizes: Any, statuses: Any, /,
+) -> int: ...
+def format_keys(
+    prefix: bytes, coords: Any, n: int, d: int, is_default: int, separator: int, suffix: bytes,
+    offsets: Any, /,
+) -> bytes: ...
+def copy_rows(
+    scatter: bool, start: Any, count: Any, out: Any, step: Any, lists: tuple[Any, ...],
+    chunk_ptrs: Any, chunk_strides: Any, array_ptr: int, array_strides: Any, itemsize: int,
+    swap_unit: int, fill: bytes, /,
+) -> None: ...
+def set_codecs(
+    lz4: int, zstd_create: int, zstd_free: int, zstd: int, blosclz: int, zlib: int, /
+) -> None: ...
+def decode_batch(
+    codec: int, crc32c: bool, src_ptrs: Any, src_sizes: Any, dst_ptrs: Any, dst_size: int, lo: Any,
+    hi: Any, statuses: Any, /,
+) -> None: ...
+def crc32c(data: Any, /) -> int: ...

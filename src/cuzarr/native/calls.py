@@ -1,0 +1,252 @@
+"""The functions of :mod:`cuzarr.native`, over the C extension or over its Python twin.
+
+1. Arguments are checked and brought to columns once, here, so both sides see the same.
+2. Output columns are allocated here; the two implementations fill them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cuzarr.native.tables import CODECS, Buffer, Int32, Int64, Lists, UInt64
+
+
+class Calls:
+    """One implementation of the native functions.
+
+    Parameters
+    ----------
+    implementation : module
+        ``cuzarr.native._native`` or ``cuzarr.native.twin``.
+    prepare : callable
+        Returns the codecs that ``decode_batch`` of this implementation can run; called once,
+        before the first decoding.
+    """
+
+    def __init__(self, implementation: Any, prepare: Callable[[], frozenset[str]]) -> None:
+        self._do = implementation
+        self._prepare = prepare
+        self._available: frozenset[str] | None = None
+
+    def codecs_available(self) -> frozenset[str]:
+        """Return the names that :meth:`decode_batch` accepts."""
+        if self._available is None:
+            self._available = self._prepare()
+        return self._available
+
+    def read_files(
+        self,
+        root: str | bytes,
+        keys: bytes,
+        offsets: Int64,
+        starts: Int64,
+        lengths: Int64,
+        slab: Buffer,
+        threads: int = 1,
+    ) -> tuple[Int64, Int64, Int32, int]:
+        """Read byte ranges of many files into one slab.
+
+        Parameters
+        ----------
+        root : str or bytes
+            Directory that the keys are relative to.
+        keys, offsets : bytes, (n + 1,) int64
+            Key ``i`` is ``keys[offsets[i]:offsets[i + 1]]``. Consecutive equal keys share one
+            descriptor.
+        starts, lengths : (n,) int64
+            Range in bytes; a negative start counts from the end, length -1 reaches to the end.
+        slab : writable bytes-like
+        threads : int
+            Threads that read, the calling one included. The GIL is released once.
+
+        Returns
+        -------
+        positions : (n,) int64
+            Multiples of 16; -1 unless the status is ``READ_OK``.
+        sizes : (n,) int64
+            Bytes read; bytes needed where the status is ``READ_NO_SPACE``; else -1.
+        statuses : (n,) int32
+            The ``READ_*`` values of :mod:`cuzarr.native.tables`.
+        used : int
+            End of the used part of the slab.
+
+        Raises
+        ------
+        ValueError
+            Columns of different lengths, offsets outside the keys, a length below -1.
+        """
+        n = len(starts)
+        positions, sizes = np.empty(n, np.int64), np.empty(n, np.int64)
+        statuses = np.empty(n, np.int32)
+        used: int = self._do.read_files(
+            root if isinstance(root, bytes) else str(root).encode("utf-8", "surrogateescape"),
+            keys, _int64("offsets", offsets), _int64("starts", starts), _int64("lengths", lengths),
+            slab, max(int(threads), 1), positions, sizes, statuses,
+        )  # fmt: skip
+        return positions, sizes, statuses, used
+
+    def format_keys(
+        self, prefix: str, coords: Int64, encoding: str, separator: str, suffix: str = ""
+    ) -> tuple[bytes, Int64]:
+        """Write the store keys of many chunks.
+
+        Parameters
+        ----------
+        prefix, suffix : str
+            Put before and after each key.
+        coords : (n, d) int64
+            Grid coordinates, none negative.
+        encoding : {"default", "v2"}
+            Zarr v3 chunk key encoding; ``default`` starts with ``c``.
+        separator : {"/", "."}
+
+        Returns
+        -------
+        keys : bytes
+        offsets : (n + 1,) int64
+            Key ``i`` is ``keys[offsets[i]:offsets[i + 1]]``.
+        """
+        if encoding not in ("default", "v2"):
+            raise ValueError(f"encoding: expected 'default' or 'v2', found {encoding!r}")
+        if separator not in ("/", "."):
+            raise ValueError(f"separator: expected '/' or '.', found {separator!r}")
+        coords = _int64("coords", coords)
+        if coords.ndim != 2:
+            raise ValueError(f"coords: expected (n, d), found {coords.ndim} dimensions")
+        n, d = coords.shape
+        offsets = np.empty(n + 1, np.int64)
+        keys: bytes = self._do.format_keys(
+            prefix.encode(), coords, n, d, int(encoding == "default"), ord(separator),
+            suffix.encode(), offsets,
+        )  # fmt: skip
+        return keys, offsets
+
+    def copy_rows(
+        self,
+        scatter: bool,
+        start: Int64,
+        count: Int64,
+        out: Int64,
+        step: Int64,
+        lists: Lists,
+        chunk_ptrs: UInt64,
+        chunk_strides: Int64,
+        array_ptr: int,
+        array_strides: Int64,
+        itemsize: int,
+        swap_unit: int,
+        fill: bytes,
+    ) -> None:
+        """Copy between chunks and an array, as the rows of a plan say (``plan.PlanRows``).
+
+        The addresses are trusted: every element that the rows name must lie in its memory.
+
+        Parameters
+        ----------
+        scatter : bool
+            True copies chunks to the array, False the array to chunks.
+        start, count, out : (n, s) int64
+        step : (s,) int64
+        lists : tuple of s entries, None or (index, out_index)
+        chunk_ptrs : (n,) uint64
+            Address of element 0 of each chunk. 0 = missing: scatter writes the fill value, gather
+            skips the row.
+        chunk_strides, array_strides : (s,) int64
+            Bytes per element along each axis.
+        array_ptr : int
+            Address of element 0 of the array.
+        itemsize : int
+            Bytes.
+        swap_unit : {0, 2, 4, 8}
+            Reverse the bytes of every such unit of each item (half an item for complex numbers).
+        fill : bytes
+            One item, in the byte order of the array.
+        """
+        self._do.copy_rows(
+            scatter, _int64("start", start), _int64("count", count), _int64("out", out),
+            _int64("step", step),
+            tuple(
+                None if pair is None else (_int64("index", pair[0]), _int64("out_index", pair[1]))
+                for pair in lists
+            ),
+            _uint64("chunk_ptrs", chunk_ptrs), _int64("chunk_strides", chunk_strides),
+            int(array_ptr), _int64("array_strides", array_strides), int(itemsize),
+            int(swap_unit), fill,
+        )  # fmt: skip
+
+    def decode_batch(
+        self,
+        codec: str,
+        crc32c: bool,
+        src_ptrs: UInt64,
+        src_sizes: Int64,
+        dst_ptrs: UInt64,
+        dst_size: int,
+        lo: Int64 | None = None,
+        hi: Int64 | None = None,
+        statuses: Int32 | None = None,
+    ) -> Int32:
+        """Decode many chunks of one decoded size; hostile bytes give a status, nothing worse.
+
+        Parameters
+        ----------
+        codec : {"raw", "blosc", "zstd", "lz4"}
+            ``lz4`` is the container of numcodecs: int32 size, then one block.
+        crc32c : bool
+            The last 4 bytes are the little-endian CRC-32C of the rest: verified first.
+        src_ptrs, src_sizes : (n,) uint64, (n,) int64
+            Encoded chunks; address 0 = missing, left alone with status 0.
+        dst_ptrs : (n,) uint64
+            Addresses of ``dst_size`` writable bytes each.
+        dst_size : int
+            Bytes that each chunk must decode to.
+        lo, hi : (n,) int64, or None
+            Only bytes ``lo[i] <= b < hi[i]`` of each decoded chunk, at that offset of its
+            destination, are needed: the others are unspecified, and a corrupt part that holds only
+            such bytes may go unnoticed.
+        statuses : (n,) int32, or None
+            Filled; allocated where None.
+
+        Returns
+        -------
+        (n,) int32
+            Values of :class:`~cuzarr.native.tables.DecodeStatus`.
+
+        Raises
+        ------
+        ValueError
+            The codec is not in :meth:`codecs_available`, or columns do not fit together.
+        """
+        if codec not in self.codecs_available():
+            raise ValueError(f"codec: {codec!r} is not available here")
+        src_ptrs = _uint64("src_ptrs", src_ptrs)
+        if statuses is None:
+            statuses = np.empty(len(src_ptrs), np.int32)
+        self._do.decode_batch(
+            CODECS.index(codec), crc32c, src_ptrs, _int64("src_sizes", src_sizes),
+            _uint64("dst_ptrs", dst_ptrs), int(dst_size),
+            None if lo is None else _int64("lo", lo), None if hi is None else _int64("hi", hi),
+            statuses,
+        )  # fmt: skip
+        return statuses
+
+    def crc32c(self, data: Buffer) -> int:
+        """Return the CRC-32C (Castagnoli) of contiguous bytes."""
+        crc: int = self._do.crc32c(data)
+        return crc
+
+
+def _int64(name: str, column: npt.NDArray[Any]) -> Int64:
+    if column.dtype != np.int64:
+        raise TypeError(f"{name}: expected items of type int64, found {column.dtype}")
+    return column if column.flags.c_contiguous else np.ascontiguousarray(column)
+
+
+def _uint64(name: str, column: npt.NDArray[Any]) -> UInt64:
+    if column.dtype != np.uint64:
+        raise TypeError(f"{name}: expected items of type uint64, found {column.dtype}")
+    return column if column.flags.c_contiguous else np.ascontiguousarray(column)

@@ -1,0 +1,151 @@
+/* Blosc 1 chunks: header, block table, streams, and a decoder of the blocks that a range touches.
+ *
+ * Chunk = 16-byte header (version, version of the codec, flags, typesize, then little-endian u32:
+ * nbytes, blocksize, cbytes), then either the raw bytes (memcpyed) or int32 starts of the blocks.
+ * A block is a list of streams: int32 size, then that many bytes; a stream as long as what it
+ * decodes to is stored raw. c-blosc's own decoder is not called: it makes a zstd context per stream
+ * and trusts more of the chunk than it should.
+ */
+#include "native.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+#define HEADER 16
+#define FLAG_SHUFFLE 0x01
+#define FLAG_MEMCPYED 0x02
+#define FLAG_BITSHUFFLE 0x04
+#define FLAG_RESERVED 0x08
+#define FLAG_NOT_SPLIT 0x10
+#define MAX_SPLITS 16
+#define MIN_SPLIT_ELEMENTS 128
+
+int blosc_header(const uint8_t *src, int64_t size, BloscHeader *header) {
+    if (size < HEADER) return DECODE_TRUNCATED;
+    int flags = src[2];
+    int64_t cbytes = load_le32(src + 12);
+    memset(header, 0, sizeof *header);
+    header->format = flags >> 5;
+    header->typesize = src[3];
+    header->nbytes = load_le32(src + 4);
+    header->blocksize = load_le32(src + 8);
+    header->memcpyed = (flags & FLAG_MEMCPYED) != 0;
+    if (src[0] != 2 || flags & FLAG_RESERVED || header->typesize == 0) return DECODE_HEADER;
+    if (header->nbytes > INT32_MAX - HEADER || header->blocksize > INT32_MAX) return DECODE_HEADER;
+    if (cbytes > size) return DECODE_TRUNCATED;
+    if (cbytes < size) return DECODE_HEADER;
+    if (header->nbytes == 0) return DECODE_OK;
+    if (header->blocksize == 0 || header->blocksize > header->nbytes) return DECODE_HEADER;
+    header->blocks = (header->nbytes + header->blocksize - 1) / header->blocksize;
+    if (header->memcpyed)
+        return cbytes == header->nbytes + HEADER ? DECODE_OK : DECODE_HEADER;
+    if (header->format > 4) return DECODE_HEADER;
+    if (header->blocks > (cbytes - HEADER) / 4) return DECODE_HEADER;
+    if (flags & FLAG_SHUFFLE && header->typesize > 1)
+        header->shuffle = 1;
+    else if (!(flags & FLAG_SHUFFLE) && flags & FLAG_BITSHUFFLE)
+        header->shuffle = 2;
+    header->split = !(flags & FLAG_NOT_SPLIT) && header->typesize <= MAX_SPLITS &&
+                    header->blocksize / header->typesize >= MIN_SPLIT_ELEMENTS;
+    /* the streams of a split block must cover it */
+    if (header->split && header->blocksize % header->typesize) return DECODE_HEADER;
+    return DECODE_OK;
+}
+
+int blosc_block(const uint8_t *src, int64_t size, const BloscHeader *header, int64_t block,
+                BloscStream *streams) {
+    int64_t at = (int32_t)load_le32(src + HEADER + 4 * block);
+    int64_t first = block * header->blocksize;
+    int64_t length = header->nbytes - first;
+    int count = 1;
+    if (length >= header->blocksize) {
+        length = header->blocksize;
+        if (header->split) count = (int)header->typesize;
+    }
+    if (at < HEADER + 4 * header->blocks) return -1;
+    for (int s = 0; s < count; s++) {
+        if (at > size - 4) return -1;
+        int64_t csize = (int32_t)load_le32(src + at);
+        at += 4;
+        if (csize < 0 || csize > size - at) return -1;
+        streams[s].source = at;
+        streams[s].source_size = csize;
+        streams[s].destination = first + s * (length / count);
+        streams[s].destination_size = length / count;
+        streams[s].raw = csize == length / count;
+        at += csize;
+    }
+    return count;
+}
+
+static int decode_stream(int32_t format, const uint8_t *src, int64_t size, uint8_t *dst,
+                         int64_t dst_size) {
+    if (size == 0) return 0; /* no format has an empty stream for a non-empty block */
+    switch (format) {
+    case 0: return codecs.blosclz && codecs.blosclz(src, (int)size, dst, (int)dst_size) == dst_size;
+    case 1:
+        return codecs.lz4 &&
+               codecs.lz4((const char *)src, (char *)dst, (int)size, (int)dst_size) == dst_size;
+    case 3: {
+        unsigned long got = (unsigned long)dst_size;
+        return codecs.zlib && codecs.zlib(dst, &got, src, (unsigned long)size) == 0 &&
+               (int64_t)got == dst_size;
+    }
+    case 4: {
+        void *context = codecs.zstd ? zstd_context() : NULL;
+        return context && codecs.zstd(context, dst, (size_t)dst_size, src, (size_t)size) ==
+                              (size_t)dst_size;
+    }
+    default: return 0; /* snappy is not built into the wheels of numcodecs */
+    }
+}
+
+static uint8_t *scratch_of(Scratch *scratch, int64_t size) {
+    if (scratch->size < (size_t)size) {
+        free(scratch->data);
+        scratch->data = malloc((size_t)size);
+        scratch->size = scratch->data ? (size_t)size : 0;
+    }
+    return scratch->data;
+}
+
+int blosc_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size, int64_t lo,
+                 int64_t hi, Scratch *scratch) {
+    BloscHeader header;
+    BloscStream streams[MAX_SPLITS];
+    int status = blosc_header(src, size, &header);
+    if (status != DECODE_OK) return status;
+    if (header.nbytes != dst_size) return DECODE_SIZE;
+    if (lo >= hi) return DECODE_OK;
+    if (header.memcpyed) {
+        memcpy(dst + lo, src + HEADER + lo, (size_t)(hi - lo));
+        return DECODE_OK;
+    }
+    uint8_t *block = NULL;
+    if (header.shuffle) {
+        block = scratch_of(scratch, header.blocksize * header.shuffle);
+        if (!block) return DECODE_CORRUPT;
+    }
+    for (int64_t b = lo / header.blocksize; b <= (hi - 1) / header.blocksize; b++) {
+        int64_t first = b * header.blocksize;
+        int64_t length = header.nbytes - first < header.blocksize ? header.nbytes - first
+                                                                  : header.blocksize;
+        uint8_t *to = block ? block : dst + first;
+        int count = blosc_block(src, size, &header, b, streams);
+        if (count < 0) return DECODE_CORRUPT;
+        for (int s = 0; s < count; s++) {
+            const BloscStream *stream = &streams[s];
+            uint8_t *part = to + (stream->destination - first);
+            if (stream->raw)
+                memcpy(part, src + stream->source, (size_t)stream->destination_size);
+            else if (!decode_stream(header.format, src + stream->source, stream->source_size, part,
+                                    stream->destination_size))
+                return DECODE_CORRUPT;
+        }
+        if (header.shuffle == 1)
+            unshuffle(header.typesize, length, block, dst + first);
+        else if (header.shuffle == 2)
+            bitunshuffle(header.typesize, length, block, dst + first, block + header.blocksize);
+    }
+    return DECODE_OK;
+}

@@ -1,0 +1,251 @@
+/* Strided copies between chunks and the output: PlanRows of cuzarr.plan.chunk_plan.
+ *
+ * 1. Each row is reduced: axes of one element become offsets, the axis with the smallest stride on
+ *    the side written becomes the innermost, neighbouring affine axes that are contiguous on both sides
+ *    become one.
+ * 2. What is left of the outer axes is an odometer; the innermost axis is one call of a line
+ *    routine, chosen once per batch: memcpy, a strided loop, a loop over lists, or a fill.
+ */
+#include "native.h"
+
+typedef struct {
+    int64_t count, chunk_step, array_step; /* bytes */
+    const int64_t *index, *out_index;      /* this row's part of the lists, or NULL */
+    int64_t chunk_stride, array_stride;    /* bytes per list unit */
+} Line;
+
+typedef struct {
+    uint8_t bytes[16];
+} Item16;
+
+#define SWAP2(x) __builtin_bswap16(x)
+#define SWAP4(x) __builtin_bswap32(x)
+#define SWAP8(x) __builtin_bswap64(x)
+#define SAME(x) (x)
+/* Complex numbers: the bytes of each half are reversed, the halves stay in place. */
+static inline uint64_t swap4_pair(uint64_t x) {
+    x = __builtin_bswap64(x);
+    return x >> 32 | x << 32;
+}
+static inline Item16 swap8_pair(Item16 x) {
+    uint64_t half[2];
+    memcpy(half, &x, 16);
+    half[0] = SWAP8(half[0]);
+    half[1] = SWAP8(half[1]);
+    memcpy(&x, half, 16);
+    return x;
+}
+static inline uint32_t swap2_pair(uint32_t x) {
+    x = __builtin_bswap32(x);
+    return x >> 16 | x << 16;
+}
+
+/* Memory may be unaligned (slabs, odd strides), hence memcpy of a constant size. */
+#define LINE_ROUTINE(name, type, change)                                                          \
+    static void name(const Line *line, const uint8_t *src, uint8_t *dst, int scatter) {           \
+        int64_t s = scatter ? line->chunk_step : line->array_step;                                \
+        int64_t d = scatter ? line->array_step : line->chunk_step;                                \
+        type item;                                                                                \
+        if (line->index) {                                                                        \
+            const int64_t *from = scatter ? line->index : line->out_index;                        \
+            const int64_t *to = scatter ? line->out_index : line->index;                          \
+            s = scatter ? line->chunk_stride : line->array_stride;                                \
+            d = scatter ? line->array_stride : line->chunk_stride;                                \
+            for (int64_t i = 0; i < line->count; i++) {                                           \
+                memcpy(&item, src + from[i] * s, sizeof(type));                                   \
+                item = change(item);                                                              \
+                memcpy(dst + to[i] * d, &item, sizeof(type));                                     \
+            }                                                                                     \
+        } else if (s == (int64_t)sizeof(type) && d == (int64_t)sizeof(type)) {                    \
+            for (int64_t i = 0; i < line->count; i++) {                                           \
+                memcpy(&item, src + i * (int64_t)sizeof(type), sizeof(type));                     \
+                item = change(item);                                                              \
+                memcpy(dst + i * (int64_t)sizeof(type), &item, sizeof(type));                     \
+            }                                                                                     \
+        } else {                                                                                  \
+            for (int64_t i = 0; i < line->count; i++, src += s, dst += d) {                       \
+                memcpy(&item, src, sizeof(type));                                                 \
+                item = change(item);                                                              \
+                memcpy(dst, &item, sizeof(type));                                                 \
+            }                                                                                     \
+        }                                                                                         \
+    }
+
+LINE_ROUTINE(line1, uint8_t, SAME)
+LINE_ROUTINE(line2, uint16_t, SAME)
+LINE_ROUTINE(line4, uint32_t, SAME)
+LINE_ROUTINE(line8, uint64_t, SAME)
+LINE_ROUTINE(line16, Item16, SAME)
+LINE_ROUTINE(line2_swap2, uint16_t, SWAP2)
+LINE_ROUTINE(line4_swap2, uint32_t, swap2_pair)
+LINE_ROUTINE(line4_swap4, uint32_t, SWAP4)
+LINE_ROUTINE(line8_swap4, uint64_t, swap4_pair)
+LINE_ROUTINE(line8_swap8, uint64_t, SWAP8)
+LINE_ROUTINE(line16_swap8, Item16, swap8_pair)
+
+typedef void (*LineRoutine)(const Line *, const uint8_t *, uint8_t *, int);
+
+static LineRoutine line_routine(int64_t itemsize, int swap_unit) {
+    switch (itemsize * 16 + swap_unit) {
+    case 1 * 16: return line1;
+    case 2 * 16: return line2;
+    case 4 * 16: return line4;
+    case 8 * 16: return line8;
+    case 16 * 16: return line16;
+    case 2 * 16 + 2: return line2_swap2;
+    case 4 * 16 + 2: return line4_swap2;
+    case 4 * 16 + 4: return line4_swap4;
+    case 8 * 16 + 4: return line8_swap4;
+    case 8 * 16 + 8: return line8_swap8;
+    case 16 * 16 + 8: return line16_swap8;
+    default: return NULL;
+    }
+}
+
+static void copy_item(uint8_t *dst, const uint8_t *src, int64_t itemsize, int unit) {
+    if (!unit) {
+        memcpy(dst, src, (size_t)itemsize);
+        return;
+    }
+    for (int64_t u = 0; u + unit <= itemsize; u += unit)
+        for (int b = 0; b < unit; b++) dst[u + b] = src[u + unit - 1 - b];
+}
+
+static void line_any(const CopyRows *job, const Line *line, const uint8_t *src, uint8_t *dst) {
+    for (int64_t i = 0; i < line->count; i++) {
+        int64_t c = line->index ? line->index[i] * line->chunk_stride : i * line->chunk_step;
+        int64_t a = line->index ? line->out_index[i] * line->array_stride : i * line->array_step;
+        copy_item(dst + (job->scatter ? a : c), src + (job->scatter ? c : a), job->itemsize,
+                  job->swap_unit);
+    }
+}
+
+static void line_fill(const CopyRows *job, int uniform, const Line *line, uint8_t *dst) {
+    size_t size = (size_t)job->itemsize;
+    if (!line->index && line->array_step == job->itemsize) {
+        size_t total = size * (size_t)line->count;
+        if (uniform) {
+            memset(dst, job->fill[0], total);
+            return;
+        }
+        memcpy(dst, job->fill, size);
+        for (size_t done = size; done < total; done *= 2)
+            memcpy(dst + done, dst, done < total - done ? done : total - done);
+        return;
+    }
+    for (int64_t i = 0; i < line->count; i++)
+        memcpy(dst + (line->index ? line->out_index[i] * line->array_stride : i * line->array_step),
+               job->fill, size);
+}
+
+static int64_t stride(const CopyRows *job, const Line *line) {
+    int64_t bytes = job->scatter ? line->array_stride : line->chunk_stride;
+    return bytes < 0 ? -bytes : bytes;
+}
+
+/* Reduce row i to lines[0..result), innermost last; -1 for an empty row. */
+static int reduce(const CopyRows *job, int64_t i, Line *lines, int64_t *chunk, int64_t *array) {
+    const int64_t *start = job->start + i * job->axes, *count = job->count + i * job->axes;
+    const int64_t *out = job->out + i * job->axes;
+    int used = 0;
+    *chunk = *array = 0;
+    for (int a = 0; a < job->axes; a++) {
+        Line line = {count[a], 0, 0, NULL, NULL, job->chunk_strides[a], job->array_strides[a]};
+        if (count[a] <= 0) return -1;
+        if (job->index[a]) {
+            line.index = job->index[a] + start[a];
+            line.out_index = job->out_index[a] + start[a];
+            if (count[a] == 1) {
+                *chunk += line.index[0] * line.chunk_stride;
+                *array += line.out_index[0] * line.array_stride;
+                continue;
+            }
+        } else {
+            *chunk += start[a] * line.chunk_stride;
+            *array += out[a] * line.array_stride;
+            if (count[a] == 1) continue;
+            line.chunk_step = job->step[a] * line.chunk_stride;
+            line.array_step = line.array_stride;
+        }
+        /* Insertion by falling stride of the side written; the order of axes changes no result. */
+        int at = used++;
+        for (; at > 0 && stride(job, &lines[at - 1]) < stride(job, &line); at--)
+            lines[at] = lines[at - 1];
+        lines[at] = line;
+    }
+    int kept = 0;
+    for (int a = 1; a < used; a++) {
+        Line *outer = &lines[kept], *inner = &lines[a];
+        if (!outer->index && !inner->index &&
+            outer->chunk_step == inner->chunk_step * inner->count &&
+            outer->array_step == inner->array_step * inner->count) {
+            inner->count *= outer->count;
+            *outer = *inner;
+        } else {
+            lines[++kept] = *inner;
+        }
+    }
+    return used ? kept + 1 : 0;
+}
+
+static int64_t chunk_offset(const Line *line, int64_t i) {
+    return line->index ? line->index[i] * line->chunk_stride : i * line->chunk_step;
+}
+
+static int64_t array_offset(const Line *line, int64_t i) {
+    return line->index ? line->out_index[i] * line->array_stride : i * line->array_step;
+}
+
+void copy_rows(const CopyRows *job) {
+    LineRoutine routine = line_routine(job->itemsize, job->swap_unit);
+    int uniform = 1;
+    for (int64_t b = 1; b < job->itemsize; b++) uniform &= job->fill[b] == job->fill[0];
+    for (int64_t i = 0; i < job->n; i++) {
+        Line lines[MAX_AXES + 1];
+        int64_t chunk, array, at[MAX_AXES] = {0};
+        int used = reduce(job, i, lines, &chunk, &array);
+        uint8_t *base = (uint8_t *)(uintptr_t)job->chunk_ptrs[i];
+        if (used < 0 || (!base && !job->scatter)) continue;
+        if (used == 0) {
+            lines[0] = (Line){1, job->itemsize, job->itemsize, NULL, NULL, 0, 0};
+            used = 1;
+        }
+        const Line *inner = &lines[used - 1];
+        for (int a = 0; a < used - 1; a++) { /* a list need not begin at offset 0 */
+            chunk += chunk_offset(&lines[a], 0);
+            array += array_offset(&lines[a], 0);
+        }
+        int contiguous = !job->swap_unit && !inner->index && inner->chunk_step == job->itemsize &&
+                         inner->array_step == job->itemsize;
+        for (;;) {
+            uint8_t *in_array = job->array + array;
+            if (!base) {
+                line_fill(job, uniform, inner, in_array);
+            } else {
+                uint8_t *in_chunk = base + chunk;
+                const uint8_t *src = job->scatter ? in_chunk : in_array;
+                uint8_t *dst = job->scatter ? in_array : in_chunk;
+                if (contiguous)
+                    memcpy(dst, src, (size_t)(inner->count * job->itemsize));
+                else if (routine)
+                    routine(inner, src, dst, job->scatter);
+                else
+                    line_any(job, inner, src, dst);
+            }
+            int a = used - 2;
+            for (; a >= 0; a--) {
+                chunk -= chunk_offset(&lines[a], at[a]);
+                array -= array_offset(&lines[a], at[a]);
+                if (++at[a] < lines[a].count) {
+                    chunk += chunk_offset(&lines[a], at[a]);
+                    array += array_offset(&lines[a], at[a]);
+                    break;
+                }
+                at[a] = 0;
+                chunk += chunk_offset(&lines[a], 0);
+                array += array_offset(&lines[a], 0);
+            }
+            if (a < 0) break;
+        }
+    }
+}

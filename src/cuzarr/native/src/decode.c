@@ -1,0 +1,88 @@
+/* Batched decoding with the codecs of the numcodecs wheel.
+ *
+ * Checksum first, then header, then the codec straight into its destination. Contexts and scratch
+ * live as long as their thread or the call.
+ */
+#include "native.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+Codecs codecs;
+static pthread_key_t context_key;
+static int context_key_made;
+
+static void free_context(void *context) {
+    if (codecs.zstd_free) codecs.zstd_free(context);
+}
+
+void codecs_set(const Codecs *found) {
+    codecs = *found;
+    if (!context_key_made) context_key_made = !pthread_key_create(&context_key, free_context);
+}
+
+void *zstd_context(void) {
+    if (!context_key_made || !codecs.zstd_create) return NULL;
+    void *context = pthread_getspecific(context_key);
+    if (!context) {
+        context = codecs.zstd_create();
+        pthread_setspecific(context_key, context);
+    }
+    return context;
+}
+
+int zstd_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size) {
+    ZstdInfo info;
+    zstd_scan(src, size, &info);
+    if (info.status != DECODE_OK) return info.status;
+    if (info.content_size >= 0 && info.content_size != dst_size) return DECODE_SIZE;
+    void *context = codecs.zstd ? zstd_context() : NULL;
+    if (!context) return DECODE_CORRUPT;
+    size_t got = codecs.zstd(context, dst, (size_t)dst_size, src, (size_t)size);
+    if (got == (size_t)dst_size) return DECODE_OK;
+    /* errors are small negative numbers; 70 = the destination is too small (zstd_errors.h) */
+    if (got > (size_t)-256) return got == (size_t)-70 ? DECODE_SIZE : DECODE_CORRUPT;
+    return DECODE_SIZE;
+}
+
+static int lz4_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size) {
+    if (size < 4) return DECODE_TRUNCATED;
+    if ((int32_t)load_le32(src) < 0 || size > INT_MAX) return DECODE_HEADER;
+    if (load_le32(src) != dst_size) return DECODE_SIZE;
+    if (!codecs.lz4) return DECODE_CORRUPT;
+    int got = codecs.lz4((const char *)src + 4, (char *)dst, (int)(size - 4), (int)dst_size);
+    return got == dst_size ? DECODE_OK : DECODE_CORRUPT;
+}
+
+static int decode_one(int codec, int checked, const uint8_t *src, int64_t size, uint8_t *dst,
+                      int64_t dst_size, int64_t lo, int64_t hi, Scratch *scratch) {
+    if (checked) {
+        if (size < 4) return DECODE_TRUNCATED;
+        size -= 4;
+        if (crc32c(src, (size_t)size) != load_le32(src + size)) return DECODE_CHECKSUM;
+    }
+    switch (codec) {
+    case CODEC_RAW:
+        if (size != dst_size) return DECODE_SIZE;
+        if (hi > lo) memcpy(dst + lo, src + lo, (size_t)(hi - lo));
+        return DECODE_OK;
+    case CODEC_BLOSC: return blosc_decode(src, size, dst, dst_size, lo, hi, scratch);
+    case CODEC_ZSTD: return zstd_decode(src, size, dst, dst_size);
+    default: return lz4_decode(src, size, dst, dst_size);
+    }
+}
+
+void decode_batch(int codec, int checked, const uint64_t *src_ptrs, const int64_t *src_sizes,
+                  const uint64_t *dst_ptrs, int64_t dst_size, const int64_t *lo, const int64_t *hi,
+                  int64_t n, int32_t *statuses) {
+    Scratch scratch = {NULL, 0};
+    for (int64_t i = 0; i < n; i++) {
+        statuses[i] = DECODE_OK;
+        if (!src_ptrs[i]) continue;
+        statuses[i] = decode_one(codec, checked, (const uint8_t *)(uintptr_t)src_ptrs[i],
+                                 src_sizes[i], (uint8_t *)(uintptr_t)dst_ptrs[i], dst_size,
+                                 lo ? lo[i] : 0, hi ? hi[i] : dst_size, &scratch);
+    }
+    free(scratch.data);
+}

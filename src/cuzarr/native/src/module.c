@@ -1,0 +1,325 @@
+/* The module: arguments to plain columns, GIL released around the work.
+ *
+ * Functions take their output columns as arguments; cuzarr.native.calls allocates them. Types,
+ * lengths and everything that could make the work leave its buffers are checked here.
+ */
+#define PY_SSIZE_T_CLEAN
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x030B0000
+#endif
+#include <Python.h>
+
+#include "native.h"
+
+#define MAX_BUFFERS 16
+
+/* Buffers of one call, released together. */
+typedef struct {
+    Py_buffer views[MAX_BUFFERS];
+    int count;
+} Buffers;
+
+static void release(Buffers *buffers) {
+    while (buffers->count) PyBuffer_Release(&buffers->views[--buffers->count]);
+}
+
+static const Py_buffer *take(Buffers *buffers, PyObject *object, int flags) {
+    Py_buffer *view = &buffers->views[buffers->count];
+    if (PyObject_GetBuffer(object, view, flags)) return NULL;
+    buffers->count++;
+    return view;
+}
+
+/* A C-contiguous column of `length` items; kind 'q' int64, 'Q' uint64, 'i' int32. */
+static void *column(Buffers *buffers, PyObject *object, const char *name, char kind,
+                    Py_ssize_t length, int writable) {
+    int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
+    const Py_buffer *view = take(buffers, object, flags);
+    if (!view) return NULL;
+    const char *format = view->format ? view->format : "B";
+    if (*format == '@' || *format == '=' || *format == '<') format++;
+    Py_ssize_t itemsize = kind == 'i' ? 4 : 8;
+    const char *accepted = kind == 'Q' ? "QL" : kind == 'q' ? "ql" : "il";
+    if (view->itemsize != itemsize || !strchr(accepted, *format) || !*format || format[1]) {
+        PyErr_Format(PyExc_TypeError, "%s: expected items of type %s", name,
+                     kind == 'Q' ? "uint64" : kind == 'q' ? "int64" : "int32");
+        return NULL;
+    }
+    if (view->len != length * itemsize) {
+        PyErr_Format(PyExc_ValueError, "%s: expected %zd items, found %zd", name, length,
+                     view->len / itemsize);
+        return NULL;
+    }
+    return view->buf ? view->buf : (void *)"";
+}
+
+#define COLUMN(type, name, object, kind, length, writable)                                        \
+    type *name = column(&buffers, object, #name, kind, length, writable);                         \
+    if (!name) goto done
+
+static PyObject *fail(const char *message) {
+    PyErr_SetString(PyExc_ValueError, message);
+    return NULL;
+}
+
+/* read_files(root, keys, offsets, starts, lengths, slab, threads, positions, sizes, statuses) */
+static PyObject *py_read_files(PyObject *self, PyObject *args) {
+    PyObject *o[8], *result = NULL;
+    const char *root, *keys;
+    Py_ssize_t root_size, keys_size;
+    int threads;
+    Buffers buffers = {.count = 0};
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y#y#OOOOiOOO", &root, &root_size, &keys, &keys_size, &o[0], &o[1],
+                          &o[2], &o[3], &threads, &o[4], &o[5], &o[6]))
+        return NULL;
+    Py_ssize_t n = PyObject_Size(o[1]);
+    if (n < 0) return NULL;
+    if (memchr(root, 0, (size_t)root_size)) return fail("root: contains a NUL byte");
+    COLUMN(const int64_t, offsets, o[0], 'q', n + 1, 0);
+    COLUMN(const int64_t, starts, o[1], 'q', n, 0);
+    COLUMN(const int64_t, lengths, o[2], 'q', n, 0);
+    const Py_buffer *slab = take(&buffers, o[3], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE);
+    if (!slab) goto done;
+    COLUMN(int64_t, positions, o[4], 'q', n, 1);
+    COLUMN(int64_t, sizes, o[5], 'q', n, 1);
+    COLUMN(int32_t, statuses, o[6], 'i', n, 1);
+    if (offsets[0] < 0 || offsets[n] > keys_size) {
+        fail("offsets: outside the keys");
+        goto done;
+    }
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (offsets[i] > offsets[i + 1] || lengths[i] < -1) {
+            fail(lengths[i] < -1 ? "lengths: less than -1" : "offsets: not ascending");
+            goto done;
+        }
+    }
+    ReadFiles job = {root, keys, offsets, starts, lengths, n, slab->buf, slab->len, threads,
+                     positions, sizes, statuses};
+    int64_t used;
+    Py_BEGIN_ALLOW_THREADS
+    used = read_files(&job);
+    Py_END_ALLOW_THREADS
+    result = PyLong_FromLongLong(used);
+done:
+    release(&buffers);
+    return result;
+}
+
+/* format_keys(prefix, coords, n, d, is_default, separator, suffix, offsets) -> bytes */
+static PyObject *py_format_keys(PyObject *self, PyObject *args) {
+    PyObject *o[2], *result = NULL;
+    Py_ssize_t n, d, prefix_size, suffix_size;
+    KeyFormat format = {0};
+    int separator;
+    Buffers buffers = {.count = 0};
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y#Onniiy#O", &format.prefix, &prefix_size, &o[0], &n, &d,
+                          &format.is_default, &separator, &format.suffix, &suffix_size, &o[1]))
+        return NULL;
+    if (n < 0 || d < 0 || d > MAX_AXES) return fail("coords: not (n, d) with d of at most 32");
+    COLUMN(const int64_t, coords, o[0], 'q', n * d, 0);
+    COLUMN(int64_t, offsets, o[1], 'q', n + 1, 1);
+    for (Py_ssize_t i = 0; i < n * d; i++) {
+        if (coords[i] < 0) {
+            fail("coords: negative");
+            goto done;
+        }
+    }
+    format.prefix_size = prefix_size;
+    format.suffix_size = suffix_size;
+    format.coords = coords;
+    format.n = n;
+    format.d = d;
+    format.separator = (char)separator;
+    int64_t total = keys_measure(&format, offsets);
+    if (total < 0) {
+        fail("keys: too long");
+        goto done;
+    }
+    result = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total);
+    if (result) keys_write(&format, PyBytes_AsString(result));
+done:
+    release(&buffers);
+    return result;
+}
+
+/* One entry of `lists`: None or (index, out_index); the rows must stay inside both. */
+static int list_axis(Buffers *buffers, PyObject *entry, CopyRows *job, int a) {
+    job->index[a] = job->out_index[a] = NULL;
+    if (entry == Py_None) return 1;
+    if (!PyTuple_Check(entry) || PyTuple_Size(entry) != 2) {
+        fail("lists: expected None or (index, out_index) per axis");
+        return 0;
+    }
+    Py_ssize_t length = PyObject_Size(PyTuple_GetItem(entry, 0));
+    if (length < 0) return 0;
+    if (buffers->count + 2 > MAX_BUFFERS) return 0;
+    job->index[a] = column(buffers, PyTuple_GetItem(entry, 0), "index", 'q', length, 0);
+    if (!job->index[a]) return 0;
+    job->out_index[a] = column(buffers, PyTuple_GetItem(entry, 1), "out_index", 'q', length, 0);
+    if (!job->out_index[a]) return 0;
+    for (int64_t i = 0; i < job->n; i++) {
+        int64_t start = job->start[i * job->axes + a], count = job->count[i * job->axes + a];
+        if (count > 0 && (start < 0 || start > length || count > length - start)) {
+            fail("lists: a row reaches outside");
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* copy_rows(scatter, start, count, out, step, lists, chunk_ptrs, chunk_strides, array_ptr,
+ *           array_strides, itemsize, swap_unit, fill) */
+static PyObject *py_copy_rows(PyObject *self, PyObject *args) {
+    PyObject *o[8], *result = NULL;
+    unsigned long long array;
+    const char *fill;
+    Py_ssize_t itemsize, fill_size;
+    CopyRows job = {0};
+    Buffers buffers = {.count = 0}, lists[MAX_AXES];
+    int listed = 0;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "pOOOOO!OOKOniy#", &job.scatter, &o[0], &o[1], &o[2], &o[3],
+                          &PyTuple_Type, &o[4], &o[5], &o[6], &array, &o[7], &itemsize,
+                          &job.swap_unit, &fill, &fill_size))
+        return NULL;
+    Py_ssize_t n = PyObject_Size(o[5]), axes = PyObject_Size(o[3]);
+    if (n < 0 || axes < 0) return NULL;
+    if (axes > MAX_AXES) return fail("step: more than 32 axes");
+    if (PyTuple_Size(o[4]) != axes) return fail("lists: expected one entry per axis");
+    if (itemsize < 1 || fill_size != itemsize) return fail("fill: expected itemsize bytes");
+    if (job.swap_unit && ((job.swap_unit != 2 && job.swap_unit != 4 && job.swap_unit != 8) ||
+                          itemsize % job.swap_unit))
+        return fail("swap_unit: expected 0, 2, 4 or 8, a divisor of itemsize");
+    COLUMN(const int64_t, start, o[0], 'q', n * axes, 0);
+    COLUMN(const int64_t, count, o[1], 'q', n * axes, 0);
+    COLUMN(const int64_t, out, o[2], 'q', n * axes, 0);
+    COLUMN(const int64_t, step, o[3], 'q', axes, 0);
+    COLUMN(const uint64_t, chunk_ptrs, o[5], 'Q', n, 0);
+    COLUMN(const int64_t, chunk_strides, o[6], 'q', axes, 0);
+    COLUMN(const int64_t, array_strides, o[7], 'q', axes, 0);
+    job.n = n;
+    job.axes = (int)axes;
+    job.start = start;
+    job.count = count;
+    job.out = out;
+    job.step = step;
+    job.chunk_ptrs = chunk_ptrs;
+    job.chunk_strides = chunk_strides;
+    job.array_strides = array_strides;
+    job.array = (uint8_t *)(uintptr_t)array;
+    job.itemsize = itemsize;
+    job.fill = (const uint8_t *)fill;
+    for (; listed < axes; listed++) {
+        lists[listed].count = 0;
+        if (!list_axis(&lists[listed], PyTuple_GetItem(o[4], listed), &job, listed)) {
+            listed++;
+            goto done;
+        }
+    }
+    Py_BEGIN_ALLOW_THREADS
+    copy_rows(&job);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+done:
+    while (listed) release(&lists[--listed]);
+    release(&buffers);
+    return result;
+}
+
+/* set_codecs(lz4, zstd_create, zstd_free, zstd, blosclz, zlib): addresses, 0 = not available */
+static PyObject *py_set_codecs(PyObject *self, PyObject *args) {
+    unsigned long long a[6];
+    (void)self;
+    if (!PyArg_ParseTuple(args, "KKKKKK", &a[0], &a[1], &a[2], &a[3], &a[4], &a[5])) return NULL;
+    Codecs found = {0};
+    void *addresses[6];
+    for (int i = 0; i < 6; i++) addresses[i] = (void *)(uintptr_t)a[i];
+    /* the one portable spelling of "these bits are a function" */
+    memcpy(&found.lz4, &addresses[0], sizeof(void *));
+    memcpy(&found.zstd_create, &addresses[1], sizeof(void *));
+    memcpy(&found.zstd_free, &addresses[2], sizeof(void *));
+    memcpy(&found.zstd, &addresses[3], sizeof(void *));
+    memcpy(&found.blosclz, &addresses[4], sizeof(void *));
+    memcpy(&found.zlib, &addresses[5], sizeof(void *));
+    codecs_set(&found);
+    Py_RETURN_NONE;
+}
+
+/* decode_batch(codec, crc32c, src_ptrs, src_sizes, dst_ptrs, dst_size, lo, hi, statuses) */
+static PyObject *py_decode_batch(PyObject *self, PyObject *args) {
+    PyObject *o[6], *result = NULL;
+    const int64_t *lo = NULL, *hi = NULL;
+    const char *problem = NULL;
+    int codec, checked;
+    long long size;
+    Buffers buffers = {.count = 0};
+    (void)self;
+    if (!PyArg_ParseTuple(args, "ipOOOLOOO", &codec, &checked, &o[0], &o[1], &o[2], &size, &o[3],
+                          &o[4], &o[5]))
+        return NULL;
+    Py_ssize_t n = PyObject_Size(o[0]);
+    if (n < 0) return NULL;
+    if (size < 0) return fail("dst_size: negative");
+    if (codec < CODEC_RAW || codec > CODEC_LZ4) return fail("codec: unknown");
+    if ((o[3] == Py_None) != (o[4] == Py_None)) return fail("lo, hi: expected both or none");
+    COLUMN(const uint64_t, src_ptrs, o[0], 'Q', n, 0);
+    COLUMN(const int64_t, src_sizes, o[1], 'q', n, 0);
+    COLUMN(const uint64_t, dst_ptrs, o[2], 'Q', n, 0);
+    COLUMN(int32_t, statuses, o[5], 'i', n, 1);
+    if (o[3] != Py_None) {
+        if (!(lo = column(&buffers, o[3], "lo", 'q', n, 0))) goto done;
+        if (!(hi = column(&buffers, o[4], "hi", 'q', n, 0))) goto done;
+    }
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (src_ptrs[i] && (src_sizes[i] < 0 || (size && !dst_ptrs[i])))
+            problem = "src_sizes, dst_ptrs: negative size or null destination";
+        if (lo && (lo[i] < 0 || lo[i] > hi[i] || hi[i] > size))
+            problem = "lo, hi: outside the decoded chunk";
+    }
+    if (problem) {
+        fail(problem);
+        goto done;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    decode_batch(codec, checked, src_ptrs, src_sizes, dst_ptrs, size, lo, hi, n, statuses);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+done:
+    release(&buffers);
+    return result;
+}
+
+/* crc32c(data) -> int */
+static PyObject *py_crc32c(PyObject *self, PyObject *object) {
+    Buffers buffers = {.count = 0};
+    uint32_t crc;
+    (void)self;
+    const Py_buffer *view = take(&buffers, object, PyBUF_C_CONTIGUOUS);
+    if (!view) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    crc = crc32c(view->buf, (size_t)view->len);
+    Py_END_ALLOW_THREADS
+    release(&buffers);
+    return PyLong_FromUnsignedLong(crc);
+}
+
+static PyMethodDef methods[] = {
+    {"read_files", py_read_files, METH_VARARGS, NULL},
+    {"format_keys", py_format_keys, METH_VARARGS, NULL},
+    {"copy_rows", py_copy_rows, METH_VARARGS, NULL},
+    {"set_codecs", py_set_codecs, METH_VARARGS, NULL},
+    {"decode_batch", py_decode_batch, METH_VARARGS, NULL},
+    {"crc32c", py_crc32c, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "_native", NULL, -1, methods, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__native(void) {
+    crc32c_init();
+    return PyModule_Create(&module);
+}

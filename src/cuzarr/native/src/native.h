@@ -1,0 +1,154 @@
+/* Shared by the sources of cuzarr.native._native.
+ *
+ * Every function below runs without the GIL and without Python objects: the module (module.c)
+ * checks types and lengths, then hands plain columns over. Statuses equal those of the Python
+ * twin; the contract tests compare them.
+ */
+#ifndef CUZARR_NATIVE_H
+#define CUZARR_NATIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* cuzarr.storage.base.Status */
+enum { READ_OK = 0, READ_MISSING = 1, READ_SHORT = 2, READ_NO_SPACE = 3, READ_ERRNO = 1000 };
+
+/* decode_batch, blosc_streams, zstd_frames */
+enum {
+    DECODE_OK = 0,
+    DECODE_HEADER = 1,    /* not that codec, or a header that contradicts itself */
+    DECODE_SIZE = 2,      /* decodes to another number of bytes than the metadata says */
+    DECODE_CORRUPT = 3,   /* the codec failed */
+    DECODE_CHECKSUM = 4,  /* the stored checksum is not that of the bytes */
+    DECODE_TRUNCATED = 5  /* the bytes end early */
+};
+
+#define MAX_AXES 32
+#define SLAB_ALIGN 16
+
+static inline uint32_t load_le32(const uint8_t *p) {
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static inline uint64_t load_le64(const uint8_t *p) {
+    return (uint64_t)load_le32(p) | (uint64_t)load_le32(p + 4) << 32;
+}
+
+/* files.c */
+typedef struct {
+    const char *root;
+    const char *keys;
+    const int64_t *offsets, *starts, *lengths;
+    int64_t n;
+    uint8_t *slab;
+    int64_t slab_size;
+    int threads;
+    int64_t *positions, *sizes;
+    int32_t *statuses;
+} ReadFiles;
+
+int64_t read_files(const ReadFiles *job);
+
+/* keys.c */
+typedef struct {
+    const char *prefix, *suffix;
+    int64_t prefix_size, suffix_size;
+    const int64_t *coords; /* (n, d), none negative */
+    int64_t n, d;
+    int is_default;
+    char separator;
+} KeyFormat;
+
+int64_t keys_measure(const KeyFormat *format, int64_t *offsets);
+void keys_write(const KeyFormat *format, char *to);
+
+/* copy.c */
+typedef struct {
+    int scatter;
+    int64_t n;
+    int axes;
+    const int64_t *start, *count, *out; /* (n, axes) */
+    const int64_t *step;
+    const int64_t *index[MAX_AXES], *out_index[MAX_AXES]; /* both NULL for an affine axis */
+    const uint64_t *chunk_ptrs;
+    const int64_t *chunk_strides, *array_strides;
+    uint8_t *array;
+    int64_t itemsize;
+    int swap_unit; /* 0, 2, 4 or 8 */
+    const uint8_t *fill;
+} CopyRows;
+
+void copy_rows(const CopyRows *job);
+
+/* crc32c.c */
+void crc32c_init(void);
+uint32_t crc32c(const uint8_t *data, size_t size);
+
+/* shuffle.c */
+void unshuffle(int64_t typesize, int64_t size, const uint8_t *src, uint8_t *dst);
+void bitunshuffle(int64_t typesize, int64_t size, const uint8_t *src, uint8_t *dst,
+                  uint8_t *scratch);
+
+/* Codec functions of the numcodecs wheel, found by symbols.py; NULL = not available. */
+typedef struct {
+    int (*lz4)(const char *src, char *dst, int src_size, int dst_size);
+    void *(*zstd_create)(void);
+    size_t (*zstd_free)(void *context);
+    size_t (*zstd)(void *context, void *dst, size_t dst_size, const void *src, size_t src_size);
+    int (*blosclz)(const void *src, int src_size, void *dst, int dst_size);
+    int (*zlib)(uint8_t *dst, unsigned long *dst_size, const uint8_t *src, unsigned long src_size);
+} Codecs;
+
+extern Codecs codecs;
+void codecs_set(const Codecs *found);
+void *zstd_context(void); /* of this thread, reused; NULL when out of memory */
+/* Decode a zstd buffer; a DECODE_ status. */
+int zstd_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size);
+
+/* zstd.c */
+typedef struct {
+    int32_t status;
+    int32_t frames, skippable, checksum;
+    int64_t content_size; /* of all frames; -1 where one does not say */
+    int64_t window_size;  /* the largest */
+    int64_t dictionary;   /* the first that is not 0 */
+} ZstdInfo;
+
+void zstd_scan(const uint8_t *src, int64_t size, ZstdInfo *info);
+
+/* blosc.c */
+typedef struct {
+    int32_t format; /* 0 blosclz, 1 lz4, 2 snappy, 3 zlib, 4 zstd */
+    int32_t shuffle; /* 0 none, 1 byte, 2 bit */
+    int32_t memcpyed;
+    int32_t split; /* full blocks have typesize streams */
+    int64_t typesize, nbytes, blocksize, blocks;
+} BloscHeader;
+
+typedef struct {
+    int64_t source, source_size; /* from the chunk's start, without the size field */
+    int64_t destination, destination_size;
+    int32_t raw;
+} BloscStream;
+
+/* Check the 16 bytes and the room for the block table; a DECODE_ status. */
+int blosc_header(const uint8_t *src, int64_t size, BloscHeader *header);
+/* Streams of one block, written to streams[0..typesize); their number, or -1 when corrupt. */
+int blosc_block(const uint8_t *src, int64_t size, const BloscHeader *header, int64_t block,
+                BloscStream *streams);
+/* Scratch of one thread, grown as needed. */
+typedef struct {
+    uint8_t *data;
+    size_t size;
+} Scratch;
+int blosc_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size, int64_t lo,
+                 int64_t hi, Scratch *scratch);
+
+/* decode.c */
+enum { CODEC_RAW = 0, CODEC_BLOSC = 1, CODEC_ZSTD = 2, CODEC_LZ4 = 3 };
+void decode_batch(int codec, int checked, const uint64_t *src_ptrs, const int64_t *src_sizes,
+                  const uint64_t *dst_ptrs, int64_t dst_size, const int64_t *lo, const int64_t *hi,
+                  int64_t n, int32_t *statuses);
+
+#endif

@@ -1,0 +1,144 @@
+"""Codec functions in the extension modules of numcodecs.
+
+1. numcodecs ships its codecs compiled into its extension modules, whose C symbols are visible.
+   They are looked up in the module that is already loaded: no second copy, no build dependency.
+2. Each is tried on a small known vector before its address is handed to the C side.
+3. What is missing, or answers wrongly, is left out: callers then decode with numcodecs itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import zlib
+from dataclasses import dataclass
+
+_TEXT = b"cuzarr cuzarr cuzarr cuzarr cuzarr cuzarr"
+# one LZ4 block: 7 literals, a match of length 33 at offset 7, then the last literal
+_LZ4 = bytes.fromhex("7f") + b"cuzarr " + bytes.fromhex("0700 0a") + b"\x50" + b"uzarr"
+# one zstd frame of one run-length block: 41 times "c"
+_ZSTD = bytes.fromhex("28b52ffd 20 29 4b0100 63")
+# one blosclz stream: 41 literals, as two runs
+_BLOSCLZ = b"\x1f" + _TEXT[:32] + b"\x08" + _TEXT[32:]
+
+
+@dataclass(frozen=True)
+class Functions:
+    """Addresses of the codec functions; 0 = not available."""
+
+    lz4: int = 0
+    zstd_create: int = 0
+    zstd_free: int = 0
+    zstd: int = 0
+    blosclz: int = 0
+    zlib: int = 0
+
+    def addresses(self) -> tuple[int, int, int, int, int, int]:
+        """Return them in the order of ``set_codecs``."""
+        return (self.lz4, self.zstd_create, self.zstd_free, self.zstd, self.blosclz, self.zlib)
+
+    @property
+    def codecs(self) -> frozenset[str]:
+        """Codecs of ``decode_batch`` that they make possible."""
+        found = {"raw"}
+        if self.lz4:
+            found.add("lz4")
+        if self.zstd:
+            found.add("zstd")
+        if self.lz4 and self.zstd and self.blosclz and self.zlib:
+            found.add("blosc")
+        return frozenset(found)
+
+
+def find_functions() -> Functions:
+    """Look the functions up and try each."""
+    libraries = [
+        library
+        for name in ("numcodecs.blosc", "numcodecs.zstd", "numcodecs.lz4")
+        if (library := _library(name)) is not None
+    ]
+    found: dict[str, int] = {}
+    for library in libraries:
+        if "lz4" not in found and _lz4_works(library):
+            found["lz4"] = _address(library, "LZ4_decompress_safe")
+        if "zstd" not in found and _zstd_works(library):
+            found["zstd_create"] = _address(library, "ZSTD_createDCtx")
+            found["zstd_free"] = _address(library, "ZSTD_freeDCtx")
+            found["zstd"] = _address(library, "ZSTD_decompressDCtx")
+        if "blosclz" not in found and _blosclz_works(library):
+            found["blosclz"] = _address(library, "blosclz_decompress")
+        if "zlib" not in found and _zlib_works(library):
+            found["zlib"] = _address(library, "uncompress")
+    return Functions(**found)
+
+
+def _library(name: str) -> ctypes.CDLL | None:
+    try:
+        path = importlib.import_module(name).__file__
+        return None if path is None else ctypes.CDLL(path)
+    except (ImportError, OSError):
+        return None
+
+
+def _address(library: ctypes.CDLL, symbol: str) -> int:
+    return ctypes.cast(library[symbol], ctypes.c_void_p).value or 0
+
+
+def _lz4_works(library: ctypes.CDLL) -> bool:
+    try:
+        function = library["LZ4_decompress_safe"]
+    except AttributeError:
+        return False
+    function.argtypes = (ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)
+    out = ctypes.create_string_buffer(len(_TEXT) + 16)
+    good = function(_LZ4, out, len(_LZ4), len(_TEXT))
+    short = function(_LZ4, ctypes.create_string_buffer(64), len(_LZ4) - 1, len(_TEXT))
+    return good == len(_TEXT) and out.raw[:good] == _TEXT and short != len(_TEXT)
+
+
+def _zstd_works(library: ctypes.CDLL) -> bool:
+    try:
+        create, free = library["ZSTD_createDCtx"], library["ZSTD_freeDCtx"]
+        decode = library["ZSTD_decompressDCtx"]
+    except AttributeError:
+        return False
+    create.argtypes, create.restype = (), ctypes.c_void_p
+    free.argtypes, free.restype = (ctypes.c_void_p,), ctypes.c_size_t
+    decode.argtypes = (
+        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t,
+    )  # fmt: skip
+    decode.restype = ctypes.c_size_t
+    context = create()
+    if not context:
+        return False
+    out = ctypes.create_string_buffer(64)
+    good = decode(context, out, 41, _ZSTD, len(_ZSTD))
+    short = decode(context, ctypes.create_string_buffer(64), 40, _ZSTD, len(_ZSTD))
+    free(context)
+    too_small = ctypes.c_size_t(-70).value  # ZSTD_error_dstSize_tooSmall
+    return good == 41 and out.raw[:41] == b"c" * 41 and short == too_small
+
+
+def _blosclz_works(library: ctypes.CDLL) -> bool:
+    try:
+        function = library["blosclz_decompress"]
+    except AttributeError:
+        return False
+    function.argtypes = (ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
+    out = ctypes.create_string_buffer(64)
+    good = function(_BLOSCLZ, len(_BLOSCLZ), out, len(_TEXT))
+    return good == len(_TEXT) and out.raw[:good] == _TEXT
+
+
+def _zlib_works(library: ctypes.CDLL) -> bool:
+    try:
+        function = library["uncompress"]
+    except AttributeError:
+        return False
+    function.argtypes = (
+        ctypes.c_void_p, ctypes.POINTER(ctypes.c_ulong), ctypes.c_char_p, ctypes.c_ulong,
+    )  # fmt: skip
+    data, size = zlib.compress(_TEXT), ctypes.c_ulong(len(_TEXT))
+    out = ctypes.create_string_buffer(64)
+    good = function(out, ctypes.byref(size), data, len(data))
+    return good == 0 and out.raw[: size.value] == _TEXT
