@@ -1,0 +1,121 @@
+"""Chunk and shard shapes where the user names none.
+
+1. :func:`default_chunks` halves axes until a chunk has about 1 MiB: small enough for many chunks
+   per wave, large enough that one request or one file open is worth it.
+2. :func:`default_shards` doubles a chunk shape until a shard has about 64 MiB.
+3. :func:`normalize_chunks` turns what users write (an int, -1, a short tuple...) into a shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from operator import index
+from typing import Any
+
+CHUNK_BYTES = 1 << 20
+SHARD_BYTES = 64 << 20
+_GROWING = 1024  # assumed length of an axis of length zero, which is there to be appended to
+_LAST_AXIS = 4  # the last axis is halved only when it is so many times the longest other one
+
+
+def default_chunks(
+    shape: Sequence[int], itemsize: int, *, target: int = CHUNK_BYTES
+) -> tuple[int, ...]:
+    """Choose a chunk shape of at most ``target`` bytes.
+
+    The longest axis is halved (rounding up) until the chunk fits; the last axis, whose elements
+    are neighbours in memory, counts for a quarter of its length. The same arguments always give
+    the same answer, and no length is zero.
+
+    Examples
+    --------
+    >>> default_chunks((10_000, 10_000), 4)
+    (313, 625)
+    >>> default_chunks((50,), 8)
+    (50,)
+    >>> default_chunks((0, 100), 8)
+    (1024, 100)
+    """
+    chunks = [length or _GROWING for length in shape]
+    limit = max(1, target // max(1, itemsize))
+    while prod(chunks) > limit and max(chunks) > 1:
+        weights = [length * _LAST_AXIS for length in chunks[:-1]] + [chunks[-1]]
+        weights = [w if c > 1 else 0 for w, c in zip(weights, chunks, strict=True)]
+        axis = weights.index(max(weights))
+        chunks[axis] = -(-chunks[axis] // 2)
+    return tuple(chunks)
+
+
+def default_shards(
+    shape: Sequence[int], chunks: Sequence[int], itemsize: int, *, target: int = SHARD_BYTES
+) -> tuple[int, ...]:
+    """Choose a shard shape: whole chunks, at most ``target`` bytes unless one chunk is larger.
+
+    Examples
+    --------
+    >>> default_shards((10_000, 10_000), (250, 250), 4)
+    (4000, 4000)
+    """
+    counts = [1] * len(chunks)
+    grid = [-(-max(1, length) // chunk) for length, chunk in zip(shape, chunks, strict=True)]
+    limit = max(1, target // (prod(chunks) * max(1, itemsize)))
+    while prod(counts) * 2 <= limit:
+        room = [a for a in range(len(counts)) if counts[a] < grid[a]]
+        if not room:
+            break
+        axis = min(room, key=lambda a: (counts[a] * chunks[a], -a))
+        counts[axis] *= 2
+    return tuple(count * chunk for count, chunk in zip(counts, chunks, strict=True))
+
+
+def normalize_chunks(chunks: Any, shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
+    """Turn a user's ``chunks=`` into a chunk shape.
+
+    Parameters
+    ----------
+    chunks : object
+        ``"auto"``, True or None: chosen by :func:`default_chunks`. False: one chunk. An int: that
+        length along every axis. A sequence: one length per axis, None or -1 for a whole axis; axes
+        after its end are whole; an axis may also be given as the lengths of all its chunks
+        (as dask does) if these are equal but for a shorter last one.
+
+    Raises
+    ------
+    ValueError
+        Anything else.
+    """
+    whole = tuple(max(1, length) for length in shape)
+    if chunks is None or chunks is True or (isinstance(chunks, str) and chunks == "auto"):
+        return default_chunks(shape, itemsize)
+    if chunks is False:
+        return whole
+    if isinstance(chunks, str):
+        message = f"expected 'auto', an integer or a sequence, found {chunks!r}"
+        raise ValueError(message)  # noqa: TRY004
+    given = (chunks,) * len(shape) if hasattr(chunks, "__index__") else tuple(chunks)
+    if len(given) > len(shape):
+        raise ValueError(f"{len(given)} lengths for an array of {len(shape)} dimensions")
+    result = [_axis_length(value, length) for value, length in zip(given, whole, strict=False)]
+    return (*result, *whole[len(result) :])
+
+
+def _axis_length(value: Any, whole: int) -> int:
+    if value is None:
+        return whole
+    if isinstance(value, bool):
+        raise ValueError(f"a chunk length must be an integer, found {value}")  # noqa: TRY004
+    if isinstance(value, (tuple, list)):
+        edges = [_axis_length(edge, whole) for edge in value]
+        if not edges or any(edge != edges[0] for edge in edges[:-1]) or edges[-1] > edges[0]:
+            raise ValueError(f"chunks of different lengths are not supported: {value!r}"[:120])
+        return edges[0]
+    try:
+        length = index(value)
+    except TypeError:
+        raise ValueError(f"a chunk length must be an integer, found {value!r}") from None
+    if length == -1:
+        return whole
+    if length < 1:
+        raise ValueError(f"a chunk length must be at least 1, found {length}")
+    return length

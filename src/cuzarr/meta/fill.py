@@ -1,0 +1,367 @@
+"""Fill values: the JSON forms of both formats to and from NumPy scalars.
+
+1. :func:`from_json` parses the form that the data type has in its format, and what real writers
+   put there instead (``0.0`` for an integer, ``0`` for a string in v2).
+2. :func:`to_json` writes the form of the format.
+3. :func:`from_user` casts what a user passed, :func:`default` is used where they passed none.
+4. :func:`same` compares bits, so that a NaN equals itself and a ``-0.0`` is not a ``0.0``.
+
+v2 ``null`` is None: the array has no fill value and reads as zero. v3 knows no ``null``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cuzarr.meta.problems import Problems, integer, is_list, show
+from cuzarr.meta.spec import JSON, ZarrFormat
+
+DType = np.dtype[Any]
+
+_SPECIAL = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
+_NAT = -(2**63)
+
+
+def from_json(
+    value: JSON,
+    dtype: DType,
+    serializer: str | None,
+    zarr_format: ZarrFormat,
+    place: str,
+    problems: Problems,
+) -> np.generic | None:
+    """Parse a fill value; None where it is v2 ``null``, and where it is wrong.
+
+    Parameters
+    ----------
+    value : JSON value
+    dtype : numpy.dtype
+    serializer : str or None
+        Name of the array-to-bytes codec, which tells strings from bytes for ``dtype("O")``.
+    zarr_format : {2, 3}
+    place, problems
+        Where to note what is wrong.
+    """
+    if value is None and zarr_format == 2:
+        return None
+    try:
+        return _parse(value, dtype, serializer, zarr_format)
+    except _WrongFillError as error:
+        at = f"{place}.{error.place}" if error.place else place
+        kind = {"vlen-utf8": "string", "vlen-bytes": "bytes"}.get(serializer or "", str(dtype))
+        problems.add(at, f"{error} (the data type is {kind if not error.place else error.kind})")
+        return None
+
+
+def to_json(value: Any, dtype: DType, zarr_format: ZarrFormat) -> JSON:
+    """Return the JSON form of a fill value."""
+    if value is None:
+        return None
+    kind = dtype.kind
+    if kind == "O":
+        if isinstance(value, bytes):
+            return _base64(bytes(value))
+        return value.item()
+    if kind == "b":
+        return bool(value)
+    if kind in "iu":
+        return int(value)
+    if kind == "f":
+        return _float_to_json(value, zarr_format)
+    if kind == "c":
+        parts = np.asarray(value, dtype.newbyteorder("="))
+        return [_float_to_json(part[()], zarr_format) for part in (parts.real, parts.imag)]
+    if kind in "mM":
+        return int(np.asarray(value, dtype.newbyteorder("=")).view(np.int64))
+    if kind == "U":
+        return str(value)
+    if kind == "S":
+        return _base64(bytes(value))
+    if zarr_format == 3 and dtype.names is not None:
+        element = np.asarray(value, dtype)
+        return {name: to_json(element[name][()], element[name].dtype, 3) for name in dtype.names}
+    return _base64(np.asarray(value, dtype).tobytes())
+
+
+def from_user(value: object, dtype: DType, serializer: str | None) -> np.generic:
+    """Cast a user's fill value to the dtype.
+
+    Raises
+    ------
+    ValueError
+        It does not fit.
+    """
+    wrong = f"{value!r}"[:60] + f" is no {dtype} value"
+    if dtype.kind == "O":
+        return _object_from_user(value, serializer, wrong)
+    try:
+        if dtype.kind == "U" and not isinstance(value, str) and value == 0:
+            return np.str_("")
+        if dtype.kind in "SV" and dtype.names is None:
+            return _bytes_from_user(value, dtype, wrong)
+        with np.errstate(over="ignore"):
+            given = np.asarray(value)
+            if dtype.names is not None and given.dtype.names is None:
+                fields: Any = value
+                zero = given.ndim == 0 and given == 0
+                given = np.asarray(0 if zero else tuple(fields), dtype)
+            cast = given.astype(dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{wrong}: {error}") from None
+    if cast.ndim:
+        raise ValueError(f"{wrong}: it is not a scalar")
+    exact = dtype.kind in "biu" and given.dtype.kind in "biufc"
+    if (exact and not np.array_equal(cast, given)) or (
+        dtype.kind == "U" and str(given[()]) != str(cast[()])
+    ):
+        raise ValueError(f"{wrong}: it does not fit")
+    return _scalar(cast)
+
+
+def default(dtype: DType, serializer: str | None) -> np.generic:
+    """Return the fill value of an array whose creator named none: zero, empty, or NaT."""
+    if dtype.kind == "O":
+        return np.bytes_(b"") if serializer == "vlen-bytes" else np.str_("")
+    if dtype.kind in "mM":
+        return _moment(_NAT, dtype)
+    return _scalar(np.zeros((), dtype))
+
+
+def same(a: np.generic | None, b: np.generic | None, dtype: DType) -> bool:
+    """Whether two fill values have the same bits."""
+    if a is None or b is None:
+        return a is b
+    if dtype.hasobject:
+        return type(a) is type(b) and bool(a == b)
+    return np.asarray(a, dtype).tobytes() == np.asarray(b, dtype).tobytes()
+
+
+class _WrongFillError(ValueError):
+    """The value does not fit the data type; ``place`` is the field of a structured one."""
+
+    def __init__(self, message: str, place: str = "", kind: object = "") -> None:
+        super().__init__(message)
+        self.place, self.kind = place, kind
+
+
+def _parse(
+    value: JSON, dtype: DType, serializer: str | None, zarr_format: ZarrFormat
+) -> np.generic:
+    kind = dtype.kind
+    if kind == "O":
+        return _object(value, serializer, zarr_format)
+    if kind == "b":
+        return _bool(value, zarr_format)
+    if kind in "iu":
+        return _integer(value, dtype)
+    if kind == "f":
+        return _float(value, dtype)
+    if kind == "c":
+        return _complex(value, dtype, zarr_format)
+    if kind in "mM":
+        return _moment(_ticks(value), dtype)
+    if kind == "U":
+        text = _text(value, zarr_format)
+        if len(text) > dtype.itemsize // 4:
+            raise _WrongFillError(f"{show(value)} is longer than the data type")
+        return np.str_(text)
+    if dtype.names is not None:
+        return _structured(value, dtype, zarr_format)
+    data = _raw(value, zarr_format)
+    if kind == "S":
+        data = data.rstrip(b"\0")
+        if len(data) > dtype.itemsize:
+            raise _WrongFillError(f"{show(value)} is longer than the data type")
+        return np.bytes_(data)
+    return np.void(_exactly(data, dtype.itemsize, value))
+
+
+def _bool(value: JSON, zarr_format: ZarrFormat) -> np.generic:
+    if isinstance(value, bool) or (zarr_format == 2 and value in (0, 1)):
+        return np.bool_(value)
+    raise _WrongFillError(f"expected true or false, found {show(value)}")
+
+
+def _integer(value: JSON, dtype: DType) -> np.generic:
+    number = integer(value)
+    if number is None and isinstance(value, float) and value.is_integer():
+        number = int(value)
+    if number is None:
+        raise _WrongFillError(f"expected an integer, found {show(value)}")
+    limits = np.iinfo(dtype)
+    if not limits.min <= number <= limits.max:
+        raise _WrongFillError(f"{show(value)} is out of range")
+    return dtype.type(number)  # type: ignore[no-any-return]
+
+
+def _float(value: JSON, dtype: DType) -> np.generic:
+    native = dtype.newbyteorder("=")
+    if isinstance(value, str):
+        if value in _SPECIAL:
+            return native.type(_SPECIAL[value])  # type: ignore[no-any-return]
+        digits = 2 * dtype.itemsize
+        if not re.fullmatch(f"0x[0-9a-fA-F]{{{digits}}}", value):
+            raise _WrongFillError(
+                "expected a number, 'NaN', 'Infinity', '-Infinity' or '0x' with "
+                f"{digits} hexadecimal digits, found {show(value)}"
+            )
+        bits = np.array(int(value, 0), np.dtype(f"u{dtype.itemsize}"))
+        return _scalar(bits.view(native))
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _WrongFillError(f"expected a number, found {show(value)}")
+    try:
+        with np.errstate(over="ignore"):
+            return np.float64(value).astype(native)
+    except OverflowError:
+        raise _WrongFillError(f"{show(value)} is out of range") from None
+
+
+def _complex(value: JSON, dtype: DType, zarr_format: ZarrFormat) -> np.generic:
+    part = np.dtype(f"f{dtype.itemsize // 2}")
+    if zarr_format == 2 and not is_list(value):
+        value = [value, 0.0]
+    if not is_list(value) or len(value) != 2:
+        raise _WrongFillError(f"expected [real, imaginary], found {show(value)}")
+    parts = np.array([_float(v, part) for v in value], part)
+    return _scalar(parts.view(dtype.newbyteorder("=")).reshape(()))
+
+
+def _ticks(value: JSON) -> int:
+    ticks = _NAT if value == "NaT" else integer(value)
+    if ticks is None and isinstance(value, float) and value.is_integer():
+        ticks = int(value)
+    if ticks is None or not _NAT <= ticks < 2**63:
+        raise _WrongFillError(f"expected a 64-bit integer or 'NaT', found {show(value)}")
+    return ticks
+
+
+def _moment(ticks: int, dtype: DType) -> np.generic:
+    return _scalar(np.array(ticks, np.int64).view(dtype.newbyteorder("=")))
+
+
+def _text(value: JSON, zarr_format: ZarrFormat) -> str:
+    if isinstance(value, str):
+        return value
+    if zarr_format == 2 and integer(value) == 0:  # what the first v2 writers put for "empty"
+        return ""
+    raise _WrongFillError(f"expected a string, found {show(value)}")
+
+
+def _raw(value: JSON, zarr_format: ZarrFormat) -> bytes:
+    if isinstance(value, str):
+        try:
+            return base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise _WrongFillError(f"{show(value)} is not base64: {error}") from None
+    if zarr_format == 2 and integer(value) == 0:
+        return b""
+    if is_list(value) and zarr_format == 3:  # r* and bytes of the specification
+        if all(0 <= byte < 256 for byte in map(_byte, value)):
+            return bytes(value)
+        raise _WrongFillError(f"expected a list of bytes, found {show(value)}")
+    raise _WrongFillError(f"expected base64, found {show(value)}")
+
+
+def _byte(value: JSON) -> int:
+    number = integer(value)
+    return -1 if number is None else number
+
+
+def _exactly(data: bytes, size: int, value: JSON) -> bytes:
+    if not data:
+        return bytes(size)
+    if len(data) != size:
+        raise _WrongFillError(f"{show(value)} is {len(data)} bytes, expected {size}")
+    return data
+
+
+def _structured(value: JSON, dtype: DType, zarr_format: ZarrFormat) -> np.generic:
+    if zarr_format == 2 or not isinstance(value, Mapping):
+        data = _exactly(_raw(value, zarr_format), dtype.itemsize, value)
+        return _scalar(np.frombuffer(data, dtype).reshape(()))
+    assert dtype.names is not None
+    assert dtype.fields is not None
+    if set(value) != set(dtype.names):
+        raise _WrongFillError(f"expected the fields {', '.join(dtype.names)}, found {show(value)}")
+    element = np.zeros((), dtype)
+    for name in dtype.names:
+        try:
+            element[name] = _parse(value[name], dtype.fields[name][0], None, zarr_format)
+        except _WrongFillError as error:
+            place = f"{name}.{error.place}" if error.place else name
+            kind = error.kind or dtype.fields[name][0]
+            raise _WrongFillError(str(error), place, kind) from None
+    return _scalar(element)
+
+
+def _object(value: JSON, serializer: str | None, zarr_format: ZarrFormat) -> np.generic:
+    if serializer == "vlen-utf8":
+        return np.str_(_text(value, zarr_format))
+    if serializer == "vlen-bytes":
+        return np.bytes_(_raw(value, zarr_format))
+    if isinstance(value, (bool, float, str)):
+        return _scalar(np.asarray(value))
+    number = integer(value)
+    if number is not None and -(2**63) <= number < 2**63:
+        return np.int64(number)
+    raise _WrongFillError(f"expected a scalar, found {show(value)}")
+
+
+def _object_from_user(value: object, serializer: str | None, wrong: str) -> np.generic:
+    if serializer == "vlen-bytes":
+        if isinstance(value, bytes):
+            return np.bytes_(value)
+        if not isinstance(value, str) and value == 0:
+            return np.bytes_(b"")
+    elif serializer == "vlen-utf8":
+        if isinstance(value, str):
+            return np.str_(value)
+        if not isinstance(value, bytes) and value == 0:
+            return np.str_("")
+    elif isinstance(value, (bool, int, float, str, np.generic)):
+        return _scalar(np.asarray(value))
+    raise ValueError(wrong)
+
+
+def _bytes_from_user(value: object, dtype: DType, wrong: str) -> np.generic:
+    if isinstance(value, np.void):
+        value = value.tobytes()
+    if isinstance(value, str):
+        value = value.encode("ascii")
+    if not isinstance(value, (bytes, bytearray)):
+        if value != 0:
+            raise ValueError(wrong)
+        value = b""
+    if len(value) > dtype.itemsize or (dtype.kind == "V" and len(value) not in (0, dtype.itemsize)):
+        raise ValueError(f"{wrong}: {len(value)} bytes for {dtype.itemsize}")
+    return np.bytes_(value) if dtype.kind == "S" else np.void(bytes(value) or bytes(dtype.itemsize))
+
+
+def _scalar(array: Any) -> np.generic:
+    """Return the element of a zero-dimensional array, apart from the array's memory."""
+    element: Any = array[()]
+    return element.copy() if isinstance(element, np.void) else element
+
+
+def _float_to_json(value: Any, zarr_format: ZarrFormat) -> JSON:
+    number = float(value)
+    if math.isnan(number):
+        kind = np.dtype(type(value))
+        bits = value.view(f"u{kind.itemsize}")
+        if zarr_format == 2 or bits == kind.type(np.nan).view(f"u{kind.itemsize}"):
+            return "NaN"
+        return f"0x{int(bits):0{2 * kind.itemsize}x}"
+    if math.isinf(number):
+        return "Infinity" if number > 0 else "-Infinity"
+    return number
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
