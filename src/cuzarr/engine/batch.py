@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cuzarr.codecs.chain import CodecChain
+from cuzarr.engine.report import PlacementRecord
 from cuzarr.plan.chunk_plan import ChunkPlan, PlanRows
 from cuzarr.storage.base import RequestBatch, Store
 
@@ -28,6 +29,8 @@ class Job:
         What the caller gets or gives; its byte order is honoured on the host, native on a device.
     fill_value : numpy scalar
         Of ``dtype``; what missing chunks read as.
+    report : list of PlacementRecord
+        Backends append where the steps ran.
     """
 
     store: Store
@@ -35,6 +38,7 @@ class Job:
     plan: ChunkPlan
     dtype: np.dtype[Any]
     fill_value: np.generic
+    report: list[PlacementRecord] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

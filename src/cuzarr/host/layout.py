@@ -14,6 +14,8 @@ from cuzarr.codecs.chain import CodecChain, Layout
 from cuzarr.codecs.crc32c import Crc32cCodec
 from cuzarr.codecs.numcodecs_adapter import PREFIX
 from cuzarr.codecs.zstd import ZstdCodec
+from cuzarr.engine.batch import Job
+from cuzarr.engine.report import PlacementRecord
 from cuzarr.plan.chunk_plan import Int64, PlanRows
 
 
@@ -112,6 +114,16 @@ def rows_in_bytes(rows: PlanRows, layout: Layout) -> tuple[PlanRows, Int64]:
         rows.complete, rows.flat,
     )  # fmt: skip
     return moved, np.ones(1, np.int64)
+
+
+def host_records(job: Job, chunks: int) -> list[PlacementRecord]:
+    """Return the report of a call that ran wholly on the host."""
+    chain = job.chain
+    names = [codec.name for codec, _ in chain.array_codecs] + [chain.serializer.name]
+    names += [codec.name for codec in chain.byte_codecs]
+    nbytes = chunks * chain.chunk.nbytes
+    why = "the array's device is the host"
+    return [PlacementRecord(name, "host", why, chunks, chunks, nbytes) for name in reversed(names)]
 
 
 def swap_unit(stored: np.dtype[Any], wanted: np.dtype[Any]) -> int:

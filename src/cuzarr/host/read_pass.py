@@ -21,7 +21,14 @@ from cuzarr.engine.batch import Job, Wave
 from cuzarr.engine.pool import pool, threads
 from cuzarr.host.copy import scatter_row
 from cuzarr.host.fetch import Encoded, fetch_run, thread_buffer
-from cuzarr.host.layout import byte_range, contiguous_in, native_codec, rows_in_bytes, swap_unit
+from cuzarr.host.layout import (
+    byte_range,
+    contiguous_in,
+    host_records,
+    native_codec,
+    rows_in_bytes,
+    swap_unit,
+)
 from cuzarr.plan.chunk_plan import PlanRows
 
 
@@ -38,6 +45,7 @@ class HostReadPass:
         self.job, self.out = job, out
         self.wave_chunks: int = config.get("host.wave_chunks")
         self.chunk_bytes = max(job.chain.chunk.nbytes, 1)
+        self._chunks = 0
         self._futures: list[Future[None]] = []
         self._codec = native_codec(job.chain)
         layout = job.chain.layout
@@ -61,6 +69,7 @@ class HostReadPass:
         """Fetch, decode and copy the wave, run by run."""
         run = max(1, config.get("host.run_bytes") // self.chunk_bytes)
         n = len(decoded)
+        self._chunks += n
         run = min(run, -(-n // threads())) if self.chunk_bytes * n > 2**18 else n
         if run >= n:
             self._run(decoded)
@@ -73,6 +82,7 @@ class HostReadPass:
         """Wait for every run; raises the error of the first chunk, in plan order, that failed."""
         for future in self._futures:
             future.result()
+        self.job.report.extend(host_records(self.job, self._chunks))
         return self.out
 
     def abort(self) -> None:

@@ -18,6 +18,7 @@ from cuzarr.engine.batch import EncodedWave, Job, Wave
 from cuzarr.engine.pool import pool, threads
 from cuzarr.host.copy import gather_row
 from cuzarr.host.fetch import fetch_run
+from cuzarr.host.layout import host_records
 
 _WAVE_BYTES = 64 * 2**20  #: decoded bytes that are encoded before they are stored
 Gathered = tuple[Wave, list[Future[list[Bytes | None]]]]
@@ -37,11 +38,13 @@ class HostWritePass:
         self.job, self.value, self.write_empty_chunks = job, value, write_empty_chunks
         self.chunk_bytes = max(job.chain.chunk.nbytes, 1)
         self.wave_chunks = max(4 * threads(), _WAVE_BYTES // self.chunk_bytes)
+        self._chunks = 0
         self._fill = job.fill_value.astype(job.chain.chunk.dtype)
 
     def gather(self, wave: Wave) -> Gathered:
         """Start the tasks of a wave."""
         n = len(wave)
+        self._chunks += n
         run = min(max(1, 2**20 // self.chunk_bytes), -(-n // threads()))
         parts = [wave.take(slice(first, first + run)) for first in range(0, n, run)]
         if len(parts) == 1:
@@ -62,7 +65,8 @@ class HostWritePass:
         return EncodedWave(wave, values)
 
     def finish(self) -> None:
-        """Return: ``encode`` has waited for everything."""
+        """Say where the steps ran; ``encode`` has waited for everything."""
+        self.job.report.extend(host_records(self.job, self._chunks))
 
     def abort(self) -> None:
         """Return: ``encode`` has cancelled everything."""

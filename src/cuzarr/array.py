@@ -1,0 +1,532 @@
+"""Array: attributes, indexing entry points, resize and append. No algorithms.
+
+1. An array is a spec bound to a store (``engine.target``), on a device (``device``).
+2. Each kind of indexing makes a plan (``plan``) and hands it to ``engine.read`` or ``engine.write``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numcodecs
+import numpy as np
+import numpy.typing as npt
+
+from cuzarr import display, nodes
+from cuzarr.attrs import Attributes, check_attributes
+from cuzarr.config import config
+from cuzarr.device import Device, open_backend, parse_device, resolve
+from cuzarr.engine.backend import AnyArray
+from cuzarr.engine.batch import Job
+from cuzarr.engine.read import read
+from cuzarr.engine.report import DevicePlan
+from cuzarr.engine.target import bind
+from cuzarr.engine.write import write
+from cuzarr.errors import ReadOnlyError, ShapeMismatchError
+from cuzarr.meta import codec_specs
+from cuzarr.meta.spec import ArraySpec, ZarrFormat
+from cuzarr.plan import (
+    grid_shape,
+    is_scalar,
+    plan_basic,
+    plan_block,
+    plan_coordinate,
+    plan_item,
+    plan_mask,
+    plan_orthogonal,
+)
+from cuzarr.plan.chunk_plan import ChunkPlan
+from cuzarr.storage.base import Store
+from cuzarr.values import fit_value
+
+
+class Array:
+    """A chunked, compressed N-dimensional array in a store.
+
+    Made by ``cuzarr.open_array``, ``cuzarr.create_array`` and their kin, not by calling it.
+
+    Parameters
+    ----------
+    store : Store
+    path : str
+    spec : ArraySpec
+    read_only : bool
+    device : str or None
+        "auto", "cpu", "cuda" or "cuda:N"; None takes ``cuzarr.config``'s.
+
+    Raises
+    ------
+    UnknownCodecError, MetadataError
+        The codecs of the document cannot be built.
+    NoDeviceError
+        The device is not there.
+    """
+
+    def __init__(
+        self, store: Store, path: str, spec: ArraySpec, *, read_only: bool, device: str | None
+    ) -> None:
+        self._store, self._path, self._read_only = store, path, read_only
+        self._wanted = parse_device(device)
+        self._device: Device | None = None
+        self._last_plan: DevicePlan | None = None
+        self._rebind(spec)
+        self.attrs = Attributes(lambda: self._spec.attributes, self._save_attributes)
+
+    def _rebind(self, spec: ArraySpec) -> None:
+        name = nodes.V3_KEY if spec.zarr_format == 3 else nodes.V2_ARRAY
+        key = f"{self._path}/{name}" if self._path else name
+        self._target = bind(spec, self._store, self._path, key, cache_indexes=self._read_only)
+        self._spec = spec
+
+    # What it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension; assigning resizes."""
+        return self._spec.shape
+
+    @shape.setter
+    def shape(self, shape: Sequence[int]) -> None:
+        self.resize(tuple(shape))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the elements."""
+        return self._spec.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self._spec.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return prod(self._spec.shape)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per element."""
+        return self._spec.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements, decoded."""
+        return self.size * self.itemsize
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Chunk shape: of the inner chunks, where the array is sharded."""
+        return self._target.chunk_shape
+
+    @property
+    def shards(self) -> tuple[int, ...] | None:
+        """Shard shape, or None where the array is not sharded."""
+        return self._spec.chunk_shape if self._target.chain is not self._target.outer else None
+
+    @property
+    def cdata_shape(self) -> tuple[int, ...]:
+        """Number of chunks along each dimension."""
+        return grid_shape(self.shape, self.chunks)
+
+    @property
+    def nchunks(self) -> int:
+        """Number of chunks that the array has when all are stored."""
+        return prod(self.cdata_shape)
+
+    @property
+    def nchunks_initialized(self) -> int:
+        """Number of stored objects (shards, where the array is sharded)."""
+        return sum(1 for _ in self._chunk_keys())
+
+    def nbytes_stored(self) -> int:
+        """Return the bytes of the stored objects, metadata included."""
+        prefix = f"{self._path}/" if self._path else ""
+        keys = [prefix + name for name in nodes.DOCUMENTS]
+        return sum(self._store.size(key) or 0 for key in [*keys, *self._chunk_keys()])
+
+    @property
+    def fill_value(self) -> np.generic | None:
+        """Value of chunks that are not stored."""
+        return self._spec.fill_value
+
+    @property
+    def order(self) -> str:
+        """Memory order of v2 chunks, "C" or "F"."""
+        return self._spec.order
+
+    @property
+    def dimension_names(self) -> tuple[str | None, ...] | None:
+        """Names of the dimensions, or None."""
+        return self._spec.dimension_names
+
+    @property
+    def zarr_format(self) -> ZarrFormat:
+        """2 or 3."""
+        return self._spec.zarr_format
+
+    @property
+    def metadata(self) -> ArraySpec:
+        """The description that the metadata document gives."""
+        return self._spec
+
+    @property
+    def compressor(self) -> Any:
+        """The numcodecs compressor of a v2 array, or None."""
+        return codec_objects(codec_specs.v2_compressor(self._spec))
+
+    @property
+    def compressors(self) -> tuple[Any, ...]:
+        """Bytes-to-bytes codecs (of the inner chunks, where the array is sharded)."""
+        if self.zarr_format == 2:
+            return () if self.compressor is None else (self.compressor,)
+        return self._target.chain.byte_codecs
+
+    @property
+    def filters(self) -> Any:
+        """Array-to-array codecs; of a v2 array the numcodecs filters, or None."""
+        if self.zarr_format == 2:
+            found = codec_specs.v2_filters(self._spec)
+            return None if not found else [codec_objects(entry) for entry in found]
+        return tuple(codec for codec, _ in self._target.chain.array_codecs)
+
+    @property
+    def serializer(self) -> Any:
+        """The array-to-bytes codec, or None for a v2 array."""
+        return None if self.zarr_format == 2 else self._target.chain.serializer
+
+    # Where it is
+
+    @property
+    def store(self) -> Store:
+        """The store that holds it."""
+        return self._store
+
+    @property
+    def path(self) -> str:
+        """Path in the store, without a leading slash."""
+        return self._path
+
+    @property
+    def name(self) -> str:
+        """Path with a leading slash."""
+        return f"/{self._path}"
+
+    @property
+    def basename(self) -> str:
+        """Last part of the path."""
+        return self._path.rpartition("/")[2]
+
+    @property
+    def read_only(self) -> bool:
+        """Whether writing is refused."""
+        return self._read_only
+
+    # On which device
+
+    @property
+    def device(self) -> str:
+        """Where results live: "cpu" or "cuda:N". Resolved at the first data access."""
+        return self._resolved().name
+
+    @property
+    def device_reason(self) -> str:
+        """Why results live there."""
+        return self._resolved().reason
+
+    @property
+    def device_plan(self) -> DevicePlan:
+        """Where each step of the last read or write ran, and why."""
+        return self._last_plan or DevicePlan(self.device, self.device_reason, ())
+
+    def to_device(self, device: str) -> Array:
+        """Return the same stored array with its results on another device."""
+        return Array(
+            self._store, self._path, self._spec, read_only=self._read_only, device=device
+        )
+
+    def _resolved(self) -> Device:
+        if self._device is None:
+            self._device = resolve(self._wanted, self.dtype)
+        return self._device
+
+    # Reading
+
+    def __getitem__(self, key: Any) -> Any:
+        plan = plan_item(key, self.shape, self.chunks)
+        return self._read(plan, key)
+
+    def get_basic_selection(self, selection: Any = ..., *, out: AnyArray | None = None) -> Any:
+        """Read integers and slices, stepped or negative; ``out`` is filled where given."""
+        return self._read(plan_basic(selection, self.shape, self.chunks), selection, out)
+
+    def get_orthogonal_selection(self, selection: Any, *, out: AnyArray | None = None) -> Any:
+        """Read the outer product of one selector per dimension: integer, slice, 1-D list or mask."""
+        return self._read(plan_orthogonal(selection, self.shape, self.chunks), selection, out)
+
+    def get_coordinate_selection(self, selection: Any, *, out: AnyArray | None = None) -> Any:
+        """Read single elements: one integer array per dimension, broadcast together."""
+        return self._read(plan_coordinate(selection, self.shape, self.chunks), selection, out)
+
+    def get_mask_selection(self, mask: Any, *, out: AnyArray | None = None) -> Any:
+        """Read the elements where a boolean array of the same shape is True, in C order."""
+        return self._read(plan_mask(mask, self.shape, self.chunks), mask, out)
+
+    def get_block_selection(self, selection: Any, *, out: AnyArray | None = None) -> Any:
+        """Read whole chunks by their grid coordinates: integers and slices."""
+        return self._read(plan_block(selection, self.shape, self.chunks), None, out)
+
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[Any]:
+        if copy is False:
+            raise ValueError("a stored array cannot become a NumPy array without a copy")
+        host = self if self.device == "cpu" else self.to_device("cpu")
+        found: npt.NDArray[Any] = np.asarray(host[...])
+        return found if dtype is None else found.astype(dtype)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a zero-dimensional array")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.shape:
+            raise TypeError("iteration over a zero-dimensional array")
+        rows = self.chunks[0]
+        for first in range(0, self.shape[0], rows):
+            yield from self[first : first + rows]
+
+    def _read(self, plan: ChunkPlan, key: Any, out: AnyArray | None = None) -> Any:
+        device = self._resolved()
+        job = self._job(plan, device)
+        backend = open_backend(device)
+        target = None
+        if out is not None:
+            if tuple(out.shape) != plan.out_shape or np.dtype(out.dtype) != job.dtype:
+                raise ShapeMismatchError(
+                    f"out has shape {tuple(out.shape)} and data type {out.dtype}, the selection "
+                    f"{plan.out_shape} and {job.dtype}"
+                )
+            target = out.reshape(plan.shape)
+        result = read(job, self._target.address, backend, target)
+        self._last_plan = DevicePlan.of(device.name, device.reason, job.report)
+        if out is not None:
+            if isinstance(out, np.ndarray) and not np.shares_memory(target, out):
+                out[...] = result
+            return out
+        if key is not None and is_scalar(plan, key):
+            return result[()] if isinstance(result, np.ndarray) else result.get()[()]
+        return result
+
+    def _job(self, plan: ChunkPlan, device: Device) -> Job:
+        dtype = self.dtype if device.name == "cpu" else self.dtype.newbyteorder("=")
+        target = self._target
+        return Job(self._store, target.chain, plan, dtype, target.fill_value)
+
+    # Writing
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._write(plan_item(key, self.shape, self.chunks), value)
+
+    def set_basic_selection(self, selection: Any, value: Any) -> None:
+        """Write to integers and slices."""
+        self._write(plan_basic(selection, self.shape, self.chunks), value)
+
+    def set_orthogonal_selection(self, selection: Any, value: Any) -> None:
+        """Write to the outer product of one selector per dimension."""
+        self._write(plan_orthogonal(selection, self.shape, self.chunks), value)
+
+    def set_coordinate_selection(self, selection: Any, value: Any) -> None:
+        """Write single elements; of equal coordinates the last value wins."""
+        self._write(plan_coordinate(selection, self.shape, self.chunks), value)
+
+    def set_mask_selection(self, mask: Any, value: Any) -> None:
+        """Write the elements where a boolean array of the same shape is True."""
+        self._write(plan_mask(mask, self.shape, self.chunks), value)
+
+    def set_block_selection(self, selection: Any, value: Any) -> None:
+        """Write whole chunks by their grid coordinates."""
+        self._write(plan_block(selection, self.shape, self.chunks), value)
+
+    def _write(self, plan: ChunkPlan, value: Any) -> None:
+        self._check_writable()
+        device = self._resolved()
+        job = self._job(plan, device)
+        write(
+            job,
+            self._target.address,
+            open_backend(device),
+            fit_value(value, plan, job.dtype),
+            write_empty_chunks=bool(config.get("write_empty_chunks")),
+        )
+        self._last_plan = DevicePlan.of(device.name, device.reason, job.report)
+
+    def _check_writable(self) -> None:
+        if self._read_only or self._store.read_only:
+            raise ReadOnlyError(f"array {self.name!r} in {self._store} was opened for reading")
+
+    @property
+    def oindex(self) -> Indexer:
+        """Orthogonal indexing: ``z.oindex[[0, 2], :]``."""
+        return Indexer(self.get_orthogonal_selection, self.set_orthogonal_selection)
+
+    @property
+    def vindex(self) -> Indexer:
+        """Coordinate or mask indexing: ``z.vindex[[0, 2], [1, 3]]``, ``z.vindex[mask]``."""
+        return Indexer(self._get_points, self._set_points)
+
+    @property
+    def blocks(self) -> Indexer:
+        """Chunk indexing: ``z.blocks[0, 1:3]``."""
+        return Indexer(self.get_block_selection, self.set_block_selection)
+
+    def _get_points(self, key: Any) -> Any:
+        return self.get_mask_selection(key) if _is_mask(key) else self.get_coordinate_selection(key)
+
+    def _set_points(self, key: Any, value: Any) -> None:
+        if _is_mask(key):
+            self.set_mask_selection(key, value)
+        else:
+            self.set_coordinate_selection(key, value)
+
+    # Changing it
+
+    def resize(self, *shape: int | Sequence[int]) -> None:
+        """Change the length of each dimension; chunks wholly outside are deleted.
+
+        Elements outside that share a chunk with elements inside are not cleared.
+        """
+        self._check_writable()
+        first = shape[0] if len(shape) == 1 else shape
+        new = (first,) if isinstance(first, int | np.integer) else tuple(first)  # type: ignore[arg-type]
+        if len(new) != self.ndim:
+            raise ShapeMismatchError(f"cannot resize {self.ndim} dimensions to shape {new}")
+        lengths = []
+        for length in new:
+            if not isinstance(length, int | np.integer) or length < 0:
+                raise ValueError(f"lengths must be integers of at least 0, not {length!r}")
+            lengths.append(int(length))
+        old_grid = grid_shape(self.shape, self._spec.chunk_shape)
+        grid = grid_shape(lengths, self._spec.chunk_shape)
+        spec = replace(self._spec, shape=tuple(lengths))
+        nodes.write_node(self._store, self._path, spec)
+        self._rebind(spec)
+        if any(n < old for n, old in zip(grid, old_grid, strict=True)):
+            outside = [
+                key
+                for key, coords in self._chunk_coords()
+                if any(c >= n for c, n in zip(coords, grid, strict=True))
+            ]
+            self._store.delete(outside)
+
+    def append(self, data: Any, axis: int = 0) -> tuple[int, ...]:
+        """Append along an axis and return the new shape; other lengths must match."""
+        data = data if hasattr(data, "shape") else np.asarray(data)
+        if not -self.ndim <= axis < self.ndim:
+            raise ValueError(f"axis {axis} is outside an array of {self.ndim} dimensions")
+        axis %= self.ndim
+        shape = tuple(data.shape)
+        expected = list(self.shape)
+        if len(shape) == self.ndim:
+            expected[axis] = shape[axis]
+        if shape != tuple(expected):
+            raise ShapeMismatchError(
+                f"cannot append shape {shape} to {self.shape} along axis {axis}: "
+                "all other lengths must match"
+            )
+        old = self.shape[axis]
+        new = list(self.shape)
+        new[axis] += shape[axis]
+        self.resize(tuple(new))
+        where = [slice(None)] * self.ndim
+        where[axis] = slice(old, None)
+        self[tuple(where)] = data
+        return self.shape
+
+    def update_attributes(self, values: Mapping[str, Any]) -> Array:
+        """Change attributes and return the array."""
+        self.attrs.update(values)
+        return self
+
+    def _save_attributes(self, attributes: dict[str, Any]) -> None:
+        self._check_writable()
+        spec = replace(self._spec, attributes=check_attributes(attributes))
+        nodes.write_node(self._store, self._path, spec)
+        self._spec = spec
+
+    def _chunk_coords(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Yield key and grid coordinates of every stored object of the array."""
+        encoding = self._spec.key_encoding
+        prefix = f"{self._path}/" if self._path else ""
+        for key in self._store.list(self._path):
+            parts = key[len(prefix) :].split(encoding.separator)
+            if encoding.name == "default":
+                if parts[0] != "c":
+                    continue
+                parts = parts[1:]
+            elif self.ndim == 0 and parts == ["0"]:
+                parts = []
+            if len(parts) == self.ndim and all(part.isdecimal() for part in parts):
+                yield key, tuple(map(int, parts))
+
+    def _chunk_keys(self) -> Iterator[str]:
+        grid = grid_shape(self.shape, self._spec.chunk_shape)
+        for key, coords in self._chunk_coords():
+            if all(c < n for c, n in zip(coords, grid, strict=True)):
+                yield key
+
+    # Looking at it
+
+    @property
+    def info(self) -> display.Info:
+        """A short report; prints as text."""
+        return display.array_info(self, stored=False)
+
+    def info_complete(self) -> display.Info:
+        """Return the report with what takes a listing of the store: bytes and chunks stored."""
+        return display.array_info(self, stored=True)
+
+    def __repr__(self) -> str:
+        where = display.location(self._store, self._path)
+        return f"<Array {where} shape={self.shape} dtype={self.dtype}>"
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Array)
+            and self._store == other._store
+            and self._path == other._path
+            and self._spec == other._spec
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # equal arrays may change
+
+
+class Indexer:
+    """Square brackets for one kind of selection."""
+
+    def __init__(self, get: Any, set_: Any) -> None:
+        self._get, self._set = get, set_
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._get(key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._set(key, value)
+
+
+def codec_objects(config: Mapping[str, Any] | None) -> Any:
+    """Return the numcodecs codec of a v2 configuration, or None."""
+    return None if config is None else numcodecs.get_codec(dict(config))
+
+
+def _is_mask(key: Any) -> bool:
+    if isinstance(key, tuple):
+        return len(key) == 1 and _is_mask(key[0])
+    dtype = getattr(key, "dtype", None)
+    if dtype is None and isinstance(key, list):
+        return np.asarray(key).dtype == np.bool_
+    return dtype is not None and np.dtype(dtype) == np.bool_

@@ -1,0 +1,81 @@
+"""An array as the engine sees it: the chain of its decoded unit, and where the units are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cuzarr.codecs.base import ChunkType
+from cuzarr.codecs.chain import CodecChain
+from cuzarr.codecs.registry import build_codecs
+from cuzarr.codecs.sharding import ShardingCodec
+from cuzarr.engine.address import PlainAddress, ShardAddress
+from cuzarr.errors import MetadataError
+from cuzarr.meta.spec import ArraySpec
+from cuzarr.storage.base import Store
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the engine needs of an array.
+
+    Attributes
+    ----------
+    chain : CodecChain
+        Of a chunk; of an inner chunk, where the array is sharded.
+    outer : CodecChain
+        Of a stored object; the same as ``chain`` unless sharded.
+    chunk_shape : tuple of int
+        Of the decoded unit.
+    address : PlainAddress or ShardAddress
+    fill_value : numpy scalar
+    """
+
+    chain: CodecChain
+    outer: CodecChain
+    chunk_shape: tuple[int, ...]
+    address: PlainAddress | ShardAddress
+    fill_value: np.generic
+
+
+def bind(spec: ArraySpec, store: Store, path: str, key: str, *, cache_indexes: bool) -> Target:
+    """Bind a spec to a store.
+
+    Parameters
+    ----------
+    spec : ArraySpec
+    store : Store
+    path : str
+        Of the array.
+    key : str
+        Of its metadata document, for errors.
+    cache_indexes : bool
+        Whether shard indexes may be kept: only while nobody writes.
+
+    Raises
+    ------
+    UnknownCodecError, MetadataError
+    """
+    fill = np.zeros((), spec.dtype)[()] if spec.fill_value is None else spec.fill_value
+    chunk = ChunkType(spec.chunk_shape, spec.dtype, fill)
+    codecs = build_codecs(key, spec.codecs)
+    address = PlainAddress(f"{path}/" if path else "", spec.key_encoding)
+    try:
+        outer = CodecChain.bind(codecs, chunk)
+        sharding = outer.serializer
+        plain = not isinstance(sharding, ShardingCodec) or outer.array_codecs or outer.byte_codecs
+        if plain:
+            return Target(outer, outer, spec.chunk_shape, address, fill)
+        assert isinstance(sharding, ShardingCodec)
+        shards = ShardAddress(
+            address, store, sharding.index(chunk), spec.shape, sharding.chunk_shape,
+            sharding.chunks_per_shard(chunk), cache=cache_indexes,
+        )  # fmt: skip
+        return Target(sharding.inner_chain(chunk), outer, sharding.chunk_shape, shards, fill)
+    except (ValueError, TypeError) as error:
+        if isinstance(error, MetadataError):
+            raise
+        raise MetadataError(key, [f"codecs: {error}"]) from error
+
+

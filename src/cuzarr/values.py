@@ -1,0 +1,62 @@
+"""Values to write: any array-like, reshaped so that it broadcasts to a plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cuzarr.errors import ShapeMismatchError
+from cuzarr.host.backend import to_numpy
+from cuzarr.plan.chunk_plan import ChunkPlan
+
+
+def fit_value(value: Any, plan: ChunkPlan, dtype: np.dtype[Any]) -> Any:
+    """Return ``value`` with a shape that broadcasts to ``plan.shape``.
+
+    Parameters
+    ----------
+    value : scalar, nested list, NumPy, CuPy or torch array
+        Its shape must broadcast to ``plan.out_shape``, as in NumPy's assignment.
+    plan : ChunkPlan
+    dtype : numpy.dtype
+        Of the array; Python values become it at once.
+
+    Raises
+    ------
+    ShapeMismatchError
+    """
+    if not hasattr(value, "shape") or not hasattr(value, "reshape"):
+        value = np.asarray(value, None if hasattr(value, "__array__") else dtype)
+    shape = tuple(value.shape)
+    while len(shape) > len(plan.out_shape) and shape[0] == 1:
+        shape = shape[1:]
+    padded = (1,) * (len(plan.out_shape) - len(shape)) + shape
+    fits = len(padded) == len(plan.out_shape) and all(
+        n in (1, wanted) for n, wanted in zip(padded, plan.out_shape, strict=True)
+    )
+    if not fits:
+        raise ShapeMismatchError(
+            f"cannot write a value of shape {tuple(value.shape)} to a selection of shape "
+            f"{plan.out_shape}"
+        )
+    if plan.points is not None or plan.shape == (0,):
+        if padded == plan.out_shape:
+            return value.reshape(plan.shape)
+        if all(n == 1 for n in padded):
+            return value.reshape((1,))
+        return np.broadcast_to(to_numpy(value).reshape(padded), plan.out_shape).reshape(plan.shape)
+    return value.reshape(_with_dropped_axes(padded, plan))
+
+
+def _with_dropped_axes(padded: tuple[int, ...], plan: ChunkPlan) -> tuple[int, ...]:
+    """Insert length 1 for the dimensions that integers dropped from ``plan.out_shape``."""
+    full: list[int] = []
+    kept = 0
+    for length in plan.shape:
+        if kept < len(padded) and plan.out_shape[kept] == length:
+            full.append(padded[kept])
+            kept += 1
+        else:
+            full.append(1)
+    return tuple(full)
