@@ -282,10 +282,10 @@ __device__ __forceinline__ void copy_rows(const Wave& w, const i64* __restrict__
             const i64 last = smaller(first + piece, units);
             switch (row.unit) {
                 case 16: copy_units<uint4, SCATTER>(w, row, chunk, first, last, index); break;
-                case 8: if (N <= 8) copy_units<uint2, SCATTER>(w, row, chunk, first, last, index); break;
-                case 4: if (N <= 4) copy_units<u32, SCATTER>(w, row, chunk, first, last, index); break;
-                case 2: if (N <= 2) copy_units<u16, SCATTER>(w, row, chunk, first, last, index); break;
-                default: if (N <= 1) copy_units<u8, SCATTER>(w, row, chunk, first, last, index);
+                case 8: if constexpr (N <= 8) copy_units<uint2, SCATTER>(w, row, chunk, first, last, index); break;
+                case 4: if constexpr (N <= 4) copy_units<u32, SCATTER>(w, row, chunk, first, last, index); break;
+                case 2: if constexpr (N <= 2) copy_units<u16, SCATTER>(w, row, chunk, first, last, index); break;
+                default: if constexpr (N <= 1) copy_units<u8, SCATTER>(w, row, chunk, first, last, index);
             }
         }
     }
