@@ -15,18 +15,24 @@ from types import ModuleType
 
 from cuzarr.native import symbols, tables, twin
 from cuzarr.native.calls import Calls
-from cuzarr.native.tables import DecodeStatus
+from cuzarr.native.tables import BloscStreams, DecodeStatus, ZstdFrames
+
+extension: ModuleType | None
+try:
+    from cuzarr.native import _native as extension
+except ImportError:  # not built: no C compiler, or not a POSIX system
+    extension = None
 
 
-def native_calls(extension: ModuleType) -> Calls:
+def native_calls(module: ModuleType) -> Calls:
     """Return the functions over the C extension; its codecs are found at the first decoding."""
 
     def prepare() -> frozenset[str]:
         functions = symbols.find_functions()
-        extension.set_codecs(*functions.addresses())
+        module.set_codecs(*functions.addresses())
         return functions.codecs
 
-    return Calls(extension, prepare)
+    return Calls(module, prepare)
 
 
 def twin_calls() -> Calls:
@@ -34,34 +40,30 @@ def twin_calls() -> Calls:
     return Calls(twin, lambda: frozenset(tables.CODECS))
 
 
-def _extension() -> ModuleType | None:
-    if os.environ.get("CUZARR_NATIVE", "1") == "0":
-        return None
-    try:
-        from cuzarr.native import _native
-    except ImportError:  # not built: no C compiler, or not a POSIX system
-        return None
-    return _native
+_wanted = os.environ.get("CUZARR_NATIVE", "1") != "0"
+calls = native_calls(extension) if extension is not None and _wanted else twin_calls()
+HAVE_NATIVE = extension is not None and _wanted
 
-
-_module = _extension()
-HAVE_NATIVE = _module is not None
-calls = twin_calls() if _module is None else native_calls(_module)
-
+blosc_streams = calls.blosc_streams
 codecs_available = calls.codecs_available
 copy_rows = calls.copy_rows
 crc32c = calls.crc32c
 decode_batch = calls.decode_batch
 format_keys = calls.format_keys
 read_files = calls.read_files
+zstd_frames = calls.zstd_frames
 
 __all__ = [
     "HAVE_NATIVE",
+    "BloscStreams",
     "DecodeStatus",
+    "ZstdFrames",
+    "blosc_streams",
     "codecs_available",
     "copy_rows",
     "crc32c",
     "decode_batch",
     "format_keys",
     "read_files",
+    "zstd_frames",
 ]

@@ -1,4 +1,4 @@
-"""The C extension; :mod:`cuzarr.native.calls` documents what each function does."""
+# The C extension; cuzarr.native.calls documents what each function does.
 
 from typing import Any
 
@@ -21,5 +21,17 @@ def set_codecs(
 def decode_batch(
     codec: int, crc32c: bool, src_ptrs: Any, src_sizes: Any, dst_ptrs: Any, dst_size: int, lo: Any,
     hi: Any, statuses: Any, /,
+) -> None: ...
+def blosc_count(
+    ptrs: Any, sizes: Any, nbytes: int, statuses: Any, counts: Any, form: Any, shuffle: Any,
+    memcpyed: Any, typesize: Any, blocksize: Any, /,
+) -> None: ...
+def blosc_fill(
+    ptrs: Any, sizes: Any, first: Any, chunk: Any, source: Any, source_size: Any, destination: Any,
+    destination_size: Any, raw: Any, /,
+) -> None: ...
+def zstd_frames(
+    ptrs: Any, sizes: Any, statuses: Any, frames: Any, skippable: Any, checksums: Any,
+    content_size: Any, window_size: Any, dictionary: Any, /,
 ) -> None: ...
 def crc32c(data: Any, /) -> int: ...

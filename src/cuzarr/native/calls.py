@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cuzarr.native.tables import CODECS, Buffer, Int32, Int64, Lists, UInt64
+from cuzarr.native.tables import (
+    CODECS,
+    BloscStreams,
+    Buffer,
+    Int32,
+    Int64,
+    Lists,
+    UInt64,
+    ZstdFrames,
+)
 
 
 class Calls:
@@ -56,7 +65,8 @@ class Calls:
             Directory that the keys are relative to.
         keys, offsets : bytes, (n + 1,) int64
             Key ``i`` is ``keys[offsets[i]:offsets[i + 1]]``. Consecutive equal keys share one
-            descriptor.
+            descriptor. A symbolic link in the place of the file is not followed (``READ_ERRNO`` +
+            ``ELOOP``); links in the place of directories are.
         starts, lengths : (n,) int64
             Range in bytes; a negative start counts from the end, length -1 reaches to the end.
         slab : writable bytes-like
@@ -233,6 +243,66 @@ class Calls:
             statuses,
         )  # fmt: skip
         return statuses
+
+    def blosc_streams(self, ptrs: UInt64, sizes: Int64, nbytes: int) -> BloscStreams:
+        """Find the compressed streams of many Blosc chunks, all bounds checked.
+
+        Parameters
+        ----------
+        ptrs, sizes : (n,) uint64, (n,) int64
+            Encoded chunks; address 0 = missing.
+        nbytes : int
+            Bytes that each chunk must decode to.
+
+        Returns
+        -------
+        BloscStreams
+
+        Raises
+        ------
+        ValueError
+            Columns do not fit together, or the chunks changed during the call.
+        """
+        n = len(ptrs)
+        ptrs, sizes = _uint64("ptrs", ptrs), _int64("sizes", sizes)
+        statuses, form, shuffle = (np.empty(n, np.int32) for _ in range(3))
+        counts, typesize, blocksize = (np.empty(n, np.int64) for _ in range(3))
+        memcpyed = np.empty(n, np.bool_)
+        self._do.blosc_count(
+            ptrs, sizes, int(nbytes), statuses, counts, form, shuffle, memcpyed, typesize, blocksize
+        )
+        first = np.zeros(n + 1, np.int64)
+        np.cumsum(counts, out=first[1:])
+        m = int(first[-1])
+        chunk, source, source_size, destination, destination_size = (
+            np.empty(m, np.int64) for _ in range(5)
+        )
+        raw = np.empty(m, np.bool_)
+        self._do.blosc_fill(
+            ptrs, sizes, first, chunk, source, source_size, destination, destination_size, raw
+        )
+        return BloscStreams(
+            statuses, form, shuffle, memcpyed, typesize, blocksize, first,
+            chunk, source, source_size, destination, destination_size, raw,
+        )  # fmt: skip
+
+    def zstd_frames(self, ptrs: UInt64, sizes: Int64) -> ZstdFrames:
+        """Walk the frames of many zstd buffers without decoding them.
+
+        Parameters
+        ----------
+        ptrs, sizes : (n,) uint64, (n,) int64
+            Buffers; address 0 = missing, which has no frames and status 0.
+
+        Returns
+        -------
+        ZstdFrames
+        """
+        n = len(ptrs)
+        statuses = np.empty(n, np.int32)
+        columns = [np.empty(n, np.int64) for _ in range(6)]
+        self._do.zstd_frames(_uint64("ptrs", ptrs), _int64("sizes", sizes), statuses, *columns)
+        return ZstdFrames(statuses, *columns)
 
     def crc32c(self, data: Buffer) -> int:
         """Return the CRC-32C (Castagnoli) of contiguous bytes."""

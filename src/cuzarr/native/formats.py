@@ -75,8 +75,8 @@ class BloscHeader:
 
     format: int
     shuffle: int
-    memcpyed: bool
-    split: bool
+    memcpyed: int
+    split: int
     typesize: int
     nbytes: int
     blocksize: int
@@ -105,7 +105,7 @@ def blosc_header(data: memoryview) -> BloscHeader:
         raise FormatError(DecodeStatus.TRUNCATED)
     version, _, flags, typesize = data[:4]
     nbytes, blocksize, cbytes = (_le(data[at : at + 4]) for at in (4, 8, 12))
-    memcpyed = bool(flags & 2)
+    memcpyed = flags >> 1 & 1
     if version != 2 or flags & 8 or typesize == 0:
         raise FormatError(DecodeStatus.HEADER)
     if nbytes > 2**31 - 1 - BLOSC_HEADER or blocksize > 2**31 - 1:
@@ -114,18 +114,16 @@ def blosc_header(data: memoryview) -> BloscHeader:
         raise FormatError(DecodeStatus.TRUNCATED if cbytes > size else DecodeStatus.HEADER)
     kind = flags >> 5
     if nbytes == 0:
-        return BloscHeader(kind, 0, memcpyed, False, typesize, 0, blocksize, 0)
+        return BloscHeader(kind, 0, memcpyed, 0, typesize, 0, blocksize, 0)
     if not 0 < blocksize <= nbytes:
         raise FormatError(DecodeStatus.HEADER)
     blocks = -(-nbytes // blocksize)
     if memcpyed:
         if cbytes != nbytes + BLOSC_HEADER:
             raise FormatError(DecodeStatus.HEADER)
-        return BloscHeader(kind, 0, True, False, typesize, nbytes, blocksize, blocks)
+        return BloscHeader(kind, 0, 1, 0, typesize, nbytes, blocksize, blocks)
     split = (
-        not flags & 0x10
-        and typesize <= MAX_SPLITS
-        and blocksize // typesize >= MIN_SPLIT_ELEMENTS
+        not flags & 0x10 and typesize <= MAX_SPLITS and blocksize // typesize >= MIN_SPLIT_ELEMENTS
     )
     if (
         kind > 4
@@ -134,11 +132,8 @@ def blosc_header(data: memoryview) -> BloscHeader:
         or (split and blocksize % typesize)
     ):
         raise FormatError(DecodeStatus.HEADER)
-    if flags & 1:
-        shuffle = int(typesize > 1)
-    else:
-        shuffle = 2 if flags & 4 else 0
-    return BloscHeader(kind, shuffle, False, split, typesize, nbytes, blocksize, blocks)
+    shuffle = int(typesize > 1) if flags & 1 else 2 if flags & 4 else 0
+    return BloscHeader(kind, shuffle, 0, int(split), typesize, nbytes, blocksize, blocks)
 
 
 def blosc_block(data: memoryview, header: BloscHeader, block: int) -> list[BloscStream]:
@@ -155,7 +150,7 @@ def blosc_block(data: memoryview, header: BloscHeader, block: int) -> list[Blosc
             raise FormatError(DecodeStatus.CORRUPT)
         size = _le_signed(data, at)
         at += 4
-        if not 0 <= size <= len(data) - at:
+        if not 0 < size <= len(data) - at:  # no format has an empty stream
             raise FormatError(DecodeStatus.CORRUPT)
         streams.append(BloscStream(at, size, first + s * (length // count), length // count))
         at += size

@@ -6,6 +6,7 @@ which this package may not import (it sits below the stores).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 Int64 = npt.NDArray[np.int64]
 UInt64 = npt.NDArray[np.uint64]
 Int32 = npt.NDArray[np.int32]
+Bool = npt.NDArray[np.bool_]
 Lists = tuple[tuple[Int64, Int64] | None, ...]
 Buffer = bytes | bytearray | memoryview | npt.NDArray[Any]
 
@@ -50,3 +52,85 @@ _CAUSES = {
 }
 
 CODECS = ("raw", "blosc", "zstd", "lz4")  #: in the order of native.h
+
+BLOSC_FORMATS = ("blosclz", "lz4", "snappy", "zlib", "zstd")  #: by the number in the header
+
+
+@dataclass(frozen=True, slots=True)
+class BloscStreams:
+    """Independent compressed streams of ``n`` Blosc chunks, and what undoes their shuffle.
+
+    Every stream lies inside its chunk, and the destinations of a good chunk cover its decoded
+    bytes exactly once. A memcpyed chunk is one raw stream, and not shuffled. Chunks that are
+    missing (address 0), empty, or have a status other than ``OK`` have no stream.
+
+    What lies inside a stream is not looked at: see ``zstd_frames`` for those of format 4.
+
+    Attributes
+    ----------
+    statuses : (n,) int32
+        :class:`DecodeStatus`; all the columns of a bad chunk are 0.
+    format : (n,) int32
+        Index into ``BLOSC_FORMATS``; of no meaning where ``memcpyed``.
+    shuffle : (n,) int32
+        0 none, 1 bytes, 2 bits; per block of ``blocksize`` decoded bytes.
+    memcpyed : (n,) bool
+    typesize, blocksize : (n,) int64
+        Bytes. The last block of a chunk may be shorter.
+    first : (n + 1,) int64
+        Streams of chunk ``i`` are the rows ``first[i] <= row < first[i + 1]``.
+    chunk : (m,) int64
+        Chunk of each stream.
+    source, source_size : (m,) int64
+        Bytes from the start of the chunk; the stream itself, without its size field.
+    destination, destination_size : (m,) int64
+        Bytes from the start of the decoded, still shuffled chunk.
+    raw : (m,) bool
+        The stream is stored uncompressed: source and destination sizes are equal.
+    """
+
+    statuses: Int32
+    format: Int32
+    shuffle: Int32
+    memcpyed: Bool
+    typesize: Int64
+    blocksize: Int64
+    first: Int64
+    chunk: Int64
+    source: Int64
+    source_size: Int64
+    destination: Int64
+    destination_size: Int64
+    raw: Bool
+
+    def __len__(self) -> int:
+        return len(self.chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class ZstdFrames:
+    """What the frame and block headers of ``n`` zstd buffers say.
+
+    Attributes
+    ----------
+    statuses : (n,) int32
+        :class:`DecodeStatus`; the other columns then hold what came before the error.
+    frames, skippable : (n,) int64
+        Data frames and skippable frames.
+    checksums : (n,) int64
+        Data frames that end with a checksum.
+    content_size : (n,) int64
+        Decoded bytes of all frames; -1 where one of them does not say.
+    window_size : (n,) int64
+        Largest window in bytes.
+    dictionary : (n,) int64
+        First dictionary id that is not 0.
+    """
+
+    statuses: Int32
+    frames: Int64
+    skippable: Int64
+    checksums: Int64
+    content_size: Int64
+    window_size: Int64
+    dictionary: Int64

@@ -67,7 +67,7 @@ int blosc_block(const uint8_t *src, int64_t size, const BloscHeader *header, int
         if (at > size - 4) return -1;
         int64_t csize = (int32_t)load_le32(src + at);
         at += 4;
-        if (csize < 0 || csize > size - at) return -1;
+        if (csize <= 0 || csize > size - at) return -1; /* no format has an empty stream */
         streams[s].source = at;
         streams[s].source_size = csize;
         streams[s].destination = first + s * (length / count);
@@ -80,7 +80,6 @@ int blosc_block(const uint8_t *src, int64_t size, const BloscHeader *header, int
 
 static int decode_stream(int32_t format, const uint8_t *src, int64_t size, uint8_t *dst,
                          int64_t dst_size) {
-    if (size == 0) return 0; /* no format has an empty stream for a non-empty block */
     switch (format) {
     case 0: return codecs.blosclz && codecs.blosclz(src, (int)size, dst, (int)dst_size) == dst_size;
     case 1:
@@ -148,4 +147,85 @@ int blosc_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_siz
             bitunshuffle(header.typesize, length, block, dst + first, block + header.blocksize);
     }
     return DECODE_OK;
+}
+
+void blosc_count(const uint64_t *ptrs, const int64_t *sizes, int64_t n, int64_t nbytes,
+                 const BloscColumns *to) {
+    BloscStream streams[MAX_SPLITS];
+    for (int64_t i = 0; i < n; i++) {
+        const uint8_t *src = (const uint8_t *)(uintptr_t)ptrs[i];
+        BloscHeader header = {0};
+        int64_t count = 0;
+        int status = src ? blosc_header(src, sizes[i], &header) : DECODE_OK;
+        if (src && status == DECODE_OK && header.nbytes != nbytes) status = DECODE_SIZE;
+        if (status == DECODE_OK && header.memcpyed && header.blocks) {
+            count = 1;
+        } else if (status == DECODE_OK) {
+            for (int64_t b = 0; b < header.blocks; b++) {
+                int found = blosc_block(src, sizes[i], &header, b, streams);
+                if (found < 0) {
+                    status = DECODE_CORRUPT;
+                    break;
+                }
+                count += found;
+            }
+        }
+        if (status != DECODE_OK) {
+            memset(&header, 0, sizeof header);
+            count = 0;
+        }
+        to->statuses[i] = status;
+        to->counts[i] = count;
+        to->format[i] = header.format;
+        to->memcpyed[i] = (uint8_t)header.memcpyed;
+        to->shuffle[i] = header.shuffle;
+        to->typesize[i] = header.typesize;
+        to->blocksize[i] = header.blocksize;
+    }
+}
+
+/* One chunk at a time, never more than was counted: the bytes may have changed since. */
+static int64_t fill_chunk(const uint8_t *src, int64_t size, int64_t room, BloscStream *to) {
+    BloscStream streams[MAX_SPLITS];
+    BloscHeader header;
+    int64_t done = 0;
+    if (!src || blosc_header(src, size, &header) != DECODE_OK) return 0;
+    if (header.memcpyed && header.blocks) {
+        if (room < 1) return 0;
+        to[0] = (BloscStream){HEADER, header.nbytes, 0, header.nbytes, 1};
+        return 1;
+    }
+    for (int64_t b = 0; b < header.blocks; b++) {
+        int count = blosc_block(src, size, &header, b, streams);
+        if (count < 0 || count > room - done) return done;
+        memcpy(to + done, streams, (size_t)count * sizeof *streams);
+        done += count;
+    }
+    return done;
+}
+
+int blosc_fill(const uint64_t *ptrs, const int64_t *sizes, int64_t n, const int64_t *first,
+               const StreamColumns *to) {
+    int64_t most = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (first[i + 1] - first[i] > most) most = first[i + 1] - first[i];
+    if (most == 0) return 1;
+    BloscStream *streams = malloc((size_t)most * sizeof *streams);
+    int same = streams != NULL;
+    for (int64_t i = 0; same && i < n; i++) {
+        int64_t room = first[i + 1] - first[i];
+        if (room == 0) continue;
+        same = fill_chunk((const uint8_t *)(uintptr_t)ptrs[i], sizes[i], room, streams) == room;
+        for (int64_t s = 0; same && s < room; s++) {
+            int64_t row = first[i] + s;
+            to->chunk[row] = i;
+            to->source[row] = streams[s].source;
+            to->source_size[row] = streams[s].source_size;
+            to->destination[row] = streams[s].destination;
+            to->destination_size[row] = streams[s].destination_size;
+            to->raw[row] = (uint8_t)streams[s].raw;
+        }
+    }
+    free(streams);
+    return same;
 }

@@ -27,6 +27,10 @@
 #endif
 #define MAX_THREADS 64
 
+/* O_NONBLOCK: opening a named pipe must not wait for a writer. O_NOFOLLOW: the store decides about
+ * a symbolic link in the place of an object, which gives READ_ERRNO + ELOOP. */
+#define OPEN_FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW)
+
 typedef struct {
     const ReadFiles *job;
     int root;

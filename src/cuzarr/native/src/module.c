@@ -30,7 +30,7 @@ static const Py_buffer *take(Buffers *buffers, PyObject *object, int flags) {
     return view;
 }
 
-/* A C-contiguous column of `length` items; kind 'q' int64, 'Q' uint64, 'i' int32. */
+/* A C-contiguous column of `length` items; kind 'q' int64, 'Q' uint64, 'i' int32, '?' bool. */
 static void *column(Buffers *buffers, PyObject *object, const char *name, char kind,
                     Py_ssize_t length, int writable) {
     int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
@@ -38,11 +38,11 @@ static void *column(Buffers *buffers, PyObject *object, const char *name, char k
     if (!view) return NULL;
     const char *format = view->format ? view->format : "B";
     if (*format == '@' || *format == '=' || *format == '<') format++;
-    Py_ssize_t itemsize = kind == 'i' ? 4 : 8;
-    const char *accepted = kind == 'Q' ? "QL" : kind == 'q' ? "ql" : "il";
+    Py_ssize_t itemsize = kind == '?' ? 1 : kind == 'i' ? 4 : 8;
+    const char *accepted = kind == 'Q' ? "QL" : kind == 'q' ? "ql" : kind == 'i' ? "il" : "?";
     if (view->itemsize != itemsize || !strchr(accepted, *format) || !*format || format[1]) {
         PyErr_Format(PyExc_TypeError, "%s: expected items of type %s", name,
-                     kind == 'Q' ? "uint64" : kind == 'q' ? "int64" : "int32");
+                     kind == 'Q' ? "uint64" : kind == 'q' ? "int64" : kind == 'i' ? "int32" : "bool");
         return NULL;
     }
     if (view->len != length * itemsize) {
@@ -291,6 +291,129 @@ done:
     return result;
 }
 
+/* Addresses and sizes of encoded chunks; sizes must not be negative. */
+static int sources_fit(const uint64_t *ptrs, const int64_t *sizes, Py_ssize_t n) {
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (ptrs[i] && sizes[i] < 0) {
+            fail("sizes: negative");
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* blosc_count(ptrs, sizes, nbytes, statuses, counts, format, shuffle, memcpyed, typesize,
+ *             blocksize) */
+static PyObject *py_blosc_count(PyObject *self, PyObject *args) {
+    PyObject *o[9], *result = NULL;
+    long long nbytes;
+    Buffers buffers = {.count = 0};
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OOLOOOOOOO", &o[0], &o[1], &nbytes, &o[2], &o[3], &o[4], &o[5],
+                          &o[6], &o[7], &o[8]))
+        return NULL;
+    Py_ssize_t n = PyObject_Size(o[0]);
+    if (n < 0) return NULL;
+    COLUMN(const uint64_t, ptrs, o[0], 'Q', n, 0);
+    COLUMN(const int64_t, sizes, o[1], 'q', n, 0);
+    COLUMN(int32_t, statuses, o[2], 'i', n, 1);
+    COLUMN(int64_t, counts, o[3], 'q', n, 1);
+    COLUMN(int32_t, format, o[4], 'i', n, 1);
+    COLUMN(int32_t, shuffle, o[5], 'i', n, 1);
+    COLUMN(uint8_t, memcpyed, o[6], '?', n, 1);
+    COLUMN(int64_t, typesize, o[7], 'q', n, 1);
+    COLUMN(int64_t, blocksize, o[8], 'q', n, 1);
+    if (!sources_fit(ptrs, sizes, n)) goto done;
+    BloscColumns columns = {statuses, counts, format, shuffle, memcpyed, typesize, blocksize};
+    Py_BEGIN_ALLOW_THREADS
+    blosc_count(ptrs, sizes, n, nbytes, &columns);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+done:
+    release(&buffers);
+    return result;
+}
+
+/* blosc_fill(ptrs, sizes, first, chunk, source, source_size, destination, destination_size, raw) */
+static PyObject *py_blosc_fill(PyObject *self, PyObject *args) {
+    PyObject *o[9], *result = NULL;
+    Buffers buffers = {.count = 0};
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OOOOOOOOO", &o[0], &o[1], &o[2], &o[3], &o[4], &o[5], &o[6], &o[7],
+                          &o[8]))
+        return NULL;
+    Py_ssize_t n = PyObject_Size(o[0]), rows = n < 0 ? -1 : PyObject_Size(o[3]);
+    if (rows < 0) return NULL;
+    COLUMN(const uint64_t, ptrs, o[0], 'Q', n, 0);
+    COLUMN(const int64_t, sizes, o[1], 'q', n, 0);
+    COLUMN(const int64_t, first, o[2], 'q', n + 1, 0);
+    COLUMN(int64_t, chunk, o[3], 'q', rows, 1);
+    COLUMN(int64_t, source, o[4], 'q', rows, 1);
+    COLUMN(int64_t, source_size, o[5], 'q', rows, 1);
+    COLUMN(int64_t, destination, o[6], 'q', rows, 1);
+    COLUMN(int64_t, destination_size, o[7], 'q', rows, 1);
+    COLUMN(uint8_t, raw, o[8], '?', rows, 1);
+    if (!sources_fit(ptrs, sizes, n)) goto done;
+    int ascending = first[0] == 0 && first[n] == rows;
+    for (Py_ssize_t i = 0; i < n; i++) ascending &= first[i] <= first[i + 1];
+    if (!ascending) {
+        fail("first: not ascending from 0 to the number of streams");
+        goto done;
+    }
+    StreamColumns columns = {chunk, source, source_size, destination, destination_size, raw};
+    int same;
+    Py_BEGIN_ALLOW_THREADS
+    same = blosc_fill(ptrs, sizes, n, first, &columns);
+    Py_END_ALLOW_THREADS
+    if (same)
+        result = Py_NewRef(Py_None);
+    else
+        fail("the chunks changed while they were parsed");
+done:
+    release(&buffers);
+    return result;
+}
+
+/* zstd_frames(ptrs, sizes, statuses, frames, skippable, checksums, content_size, window_size,
+ *             dictionary) */
+static PyObject *py_zstd_frames(PyObject *self, PyObject *args) {
+    PyObject *o[9], *result = NULL;
+    Buffers buffers = {.count = 0};
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OOOOOOOOO", &o[0], &o[1], &o[2], &o[3], &o[4], &o[5], &o[6], &o[7],
+                          &o[8]))
+        return NULL;
+    Py_ssize_t n = PyObject_Size(o[0]);
+    if (n < 0) return NULL;
+    COLUMN(const uint64_t, ptrs, o[0], 'Q', n, 0);
+    COLUMN(const int64_t, sizes, o[1], 'q', n, 0);
+    COLUMN(int32_t, statuses, o[2], 'i', n, 1);
+    COLUMN(int64_t, frames, o[3], 'q', n, 1);
+    COLUMN(int64_t, skippable, o[4], 'q', n, 1);
+    COLUMN(int64_t, checksums, o[5], 'q', n, 1);
+    COLUMN(int64_t, content_size, o[6], 'q', n, 1);
+    COLUMN(int64_t, window_size, o[7], 'q', n, 1);
+    COLUMN(int64_t, dictionary, o[8], 'q', n, 1);
+    if (!sources_fit(ptrs, sizes, n)) goto done;
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < n; i++) {
+        ZstdInfo info = {0};
+        if (ptrs[i]) zstd_scan((const uint8_t *)(uintptr_t)ptrs[i], sizes[i], &info);
+        statuses[i] = info.status;
+        frames[i] = info.frames;
+        skippable[i] = info.skippable;
+        checksums[i] = info.checksums;
+        content_size[i] = info.content_size;
+        window_size[i] = info.window_size;
+        dictionary[i] = info.dictionary;
+    }
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+done:
+    release(&buffers);
+    return result;
+}
+
 /* crc32c(data) -> int */
 static PyObject *py_crc32c(PyObject *self, PyObject *object) {
     Buffers buffers = {.count = 0};
@@ -311,6 +434,9 @@ static PyMethodDef methods[] = {
     {"copy_rows", py_copy_rows, METH_VARARGS, NULL},
     {"set_codecs", py_set_codecs, METH_VARARGS, NULL},
     {"decode_batch", py_decode_batch, METH_VARARGS, NULL},
+    {"blosc_count", py_blosc_count, METH_VARARGS, NULL},
+    {"blosc_fill", py_blosc_fill, METH_VARARGS, NULL},
+    {"zstd_frames", py_zstd_frames, METH_VARARGS, NULL},
     {"crc32c", py_crc32c, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -109,7 +109,7 @@ int zstd_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size
 /* zstd.c */
 typedef struct {
     int32_t status;
-    int32_t frames, skippable, checksum;
+    int64_t frames, skippable, checksums;
     int64_t content_size; /* of all frames; -1 where one does not say */
     int64_t window_size;  /* the largest */
     int64_t dictionary;   /* the first that is not 0 */
@@ -137,6 +137,23 @@ int blosc_header(const uint8_t *src, int64_t size, BloscHeader *header);
 /* Streams of one block, written to streams[0..typesize); their number, or -1 when corrupt. */
 int blosc_block(const uint8_t *src, int64_t size, const BloscHeader *header, int64_t block,
                 BloscStream *streams);
+/* Columns of n chunks, and of their streams; chunks with a status other than 0 have none. */
+typedef struct {
+    int32_t *statuses;
+    int64_t *counts;
+    int32_t *format, *shuffle;
+    uint8_t *memcpyed;
+    int64_t *typesize, *blocksize;
+} BloscColumns;
+typedef struct {
+    int64_t *chunk, *source, *source_size, *destination, *destination_size;
+    uint8_t *raw;
+} StreamColumns;
+void blosc_count(const uint64_t *ptrs, const int64_t *sizes, int64_t n, int64_t nbytes,
+                 const BloscColumns *columns);
+/* first[0..n]: ascending rows of each chunk's streams; 0 when the bytes changed since the count. */
+int blosc_fill(const uint64_t *ptrs, const int64_t *sizes, int64_t n, const int64_t *first,
+               const StreamColumns *columns);
 /* Scratch of one thread, grown as needed. */
 typedef struct {
     uint8_t *data;

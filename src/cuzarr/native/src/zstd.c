@@ -46,7 +46,7 @@ static int64_t frame(const uint8_t *src, int64_t size, int64_t at, ZstdInfo *inf
         if ((int64_t)content > INT64_MAX - info->content_size) return -DECODE_HEADER;
         info->content_size += (int64_t)content;
     }
-    info->checksum += checksum;
+    info->checksums += checksum;
     for (int last = 0; !last;) {
         if (size - at < 3) return -DECODE_TRUNCATED;
         uint32_t header = (uint32_t)load_le(src + at, 3);
