@@ -26,7 +26,7 @@ from cuzarr.engine.report import DevicePlan
 from cuzarr.engine.target import bind
 from cuzarr.engine.write import write
 from cuzarr.errors import ReadOnlyError, ShapeMismatchError
-from cuzarr.meta import codec_specs
+from cuzarr.meta import v2
 from cuzarr.meta.spec import ArraySpec, ZarrFormat
 from cuzarr.plan import (
     grid_shape,
@@ -176,7 +176,7 @@ class Array:
     @property
     def compressor(self) -> Any:
         """The numcodecs compressor of a v2 array, or None."""
-        return codec_objects(codec_specs.v2_compressor(self._spec))
+        return codec_objects(v2.v2_compressor(self._spec))
 
     @property
     def compressors(self) -> tuple[Any, ...]:
@@ -189,7 +189,7 @@ class Array:
     def filters(self) -> Any:
         """Array-to-array codecs; of a v2 array the numcodecs filters, or None."""
         if self.zarr_format == 2:
-            found = codec_specs.v2_filters(self._spec)
+            found = v2.v2_filters(self._spec)
             return None if not found else [codec_objects(entry) for entry in found]
         return tuple(codec for codec, _ in self._target.chain.array_codecs)
 
