@@ -220,6 +220,8 @@ def _complete(codec: CodecSpec, dtype: DType, problems: Problems) -> CodecSpec:
     if codec.name == "gzip":
         return CodecSpec("gzip", {"level": 5, **given})
     if codec.name == "bytes" and "endian" not in given:
+        if dtype.names is not None:  # v3 fields have no byte order of their own
+            return CodecSpec("bytes", {"endian": "little", **given})
         default = codec_specs.bytes_codecs(dtype) or [codec]
         return CodecSpec("bytes", {**default[0].configuration, **given})
     if codec.name == "sharding_indexed" and "chunk_shape" in given:

@@ -1,6 +1,7 @@
 """Data types: v2 typestr <-> numpy dtype <-> v3 ``data_type``.
 
-1. :func:`from_v2` and :func:`to_v2`: ``"<f4"``, ``"|S5"``, ``"<M8[ns]"``, ``"|O"``, lists of fields.
+1. :func:`from_v2` and :func:`to_v2`: ``"<f4"``, ``"|S5"``, ``"<M8[ns]"``, ``"|O"``, and lists of
+   fields.
 2. :func:`from_v3` and :func:`to_v3`: ``"float32"``, ``"r16"`` and the extension names that are
    in use, such as ``{"name": "fixed_length_utf32", "configuration": {"length_bytes": 20}}``.
 
@@ -34,7 +35,8 @@ _VARIABLE_NAMES = {"vlen-utf8": "string", "vlen-bytes": "variable_length_bytes"}
 
 _TYPESTR = re.compile(r"([<>|]?)([biufcmMSUVO])(\d*)(\[[^\]]*\])?", re.ASCII)
 _SIZES = {
-    "b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8), "c": (8, 16), "m": (8,), "M": (8,),
+    "b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8), "c": (8, 16),
+    "m": (8,), "M": (8,),
 }  # fmt: skip
 _TIME = re.compile(r"\[(\d*)([A-Za-zμ]+)\]", re.ASCII)
 _UNITS = ("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "μs", "ns", "ps", "fs", "as", "generic")

@@ -81,8 +81,8 @@ def document(spec: NodeSpec) -> dict[str, JSON]:
         new["node_type"] = "group"
     new["attributes"] = dict(spec.attributes)
     kept = dict(spec.document)
-    if "dimension_names" not in new:
-        kept.pop("dimension_names", None)
+    if "dimension_names" not in new and kept.get("dimension_names") is not None:
+        del kept["dimension_names"]
     # The order of the kept document, then what it did not have.
     return {**{name: new.get(name, value) for name, value in kept.items()}, **new}
 
@@ -120,7 +120,7 @@ def _parse_array(document: Mapping[str, JSON], problems: Problems) -> ArraySpec:
     for name in _REQUIRED:
         if name not in document:
             problems.add(name, "is missing")
-    shape = chunks = codecs = dtype = fill_value = None
+    shape = chunks = codecs = dtype = serializer = fill_value = None
     encoding = ChunkKeyEncoding()
     if "shape" in document:
         shape = lengths(document["shape"], "shape", problems)
@@ -137,6 +137,10 @@ def _parse_array(document: Mapping[str, JSON], problems: Problems) -> ArraySpec:
         encoding = key_encoding(document["chunk_key_encoding"], problems)
     if "codecs" in document:
         codecs = codec_specs.parse_v3(document["codecs"], "codecs", problems)
+        given = codec_specs.serializer_name(codecs)
+        if None not in (serializer, given) and given != serializer:
+            message = f"the data type needs the codec {serializer!r}, found {given!r}"
+            problems.add("codecs", message)
     attrs = attributes(document.get("attributes"), "attributes", problems)
     names = _dimension_names(document.get("dimension_names"), shape, problems)
     _storage_transformers(document.get("storage_transformers"), problems)
