@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -40,11 +41,14 @@ class Calls:
         self._do = implementation
         self._prepare = prepare
         self._available: frozenset[str] | None = None
+        self._lock = Lock()
 
     def codecs_available(self) -> frozenset[str]:
         """Return the names that :meth:`decode_batch` accepts."""
         if self._available is None:
-            self._available = self._prepare()
+            with self._lock:
+                if self._available is None:
+                    self._available = self._prepare()
         return self._available
 
     def read_files(
