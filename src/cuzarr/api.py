@@ -72,9 +72,7 @@ def open(  # noqa: A001  # the name of the field
             nodes.read_node(opened, where, zarr_format)
         store = opened
     if "shape" in options or "data" in options:
-        return open_array(
-            store, mode, path=path, zarr_format=zarr_format, device=device, **options
-        )
+        return open_array(store, mode, path=path, zarr_format=zarr_format, device=device, **options)
     return open_group(store, mode, path=path, zarr_format=zarr_format, device=device, **options)
 
 
@@ -225,7 +223,9 @@ def group(
     return open_group(store, mode, path=path, zarr_format=zarr_format, device=device)
 
 
-def create(shape: Any, *, store: StoreLike = None, path: str | None = None, **options: Any) -> Array:
+def create(
+    shape: Any, *, store: StoreLike = None, path: str | None = None, **options: Any
+) -> Array:
     """Create an array; ``dtype`` defaults to float64. Other parameters as :func:`create_array`."""
     options.setdefault("dtype", "f8")
     return create_array(store, name=path, shape=shape, **options)
@@ -327,5 +327,3 @@ def _format_for(store: Store, path: str, zarr_format: ZarrFormat | None) -> Zarr
 def _refuse_read_only(store: Store, path: str) -> None:
     if store.read_only:
         raise ReadOnlyError(f"cannot write {path or '/'!r}: {store} is read-only")
-
-

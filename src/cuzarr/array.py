@@ -1,7 +1,7 @@
 """Array: attributes, indexing entry points, resize and append. No algorithms.
 
 1. An array is a spec bound to a store (``engine.target``), on a device (``device``).
-2. Each kind of indexing makes a plan (``plan``) and hands it to ``engine.read`` or ``engine.write``.
+2. Each kind of indexing makes a plan (``plan``) for ``engine.read`` or ``engine.write``.
 """
 
 from __future__ import annotations
@@ -244,9 +244,7 @@ class Array:
 
     def to_device(self, device: str) -> Array:
         """Return the same stored array with its results on another device."""
-        return Array(
-            self._store, self._path, self._spec, read_only=self._read_only, device=device
-        )
+        return Array(self._store, self._path, self._spec, read_only=self._read_only, device=device)
 
     def _resolved(self) -> Device:
         if self._device is None:
@@ -264,7 +262,7 @@ class Array:
         return self._read(plan_basic(selection, self.shape, self.chunks), selection, out)
 
     def get_orthogonal_selection(self, selection: Any, *, out: AnyArray | None = None) -> Any:
-        """Read the outer product of one selector per dimension: integer, slice, 1-D list or mask."""
+        """Read the outer product of one integer, slice, 1-D list or mask per dimension."""
         return self._read(plan_orthogonal(selection, self.shape, self.chunks), selection, out)
 
     def get_coordinate_selection(self, selection: Any, *, out: AnyArray | None = None) -> Any:

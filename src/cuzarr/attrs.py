@@ -55,7 +55,7 @@ class Attributes(MutableMapping[str, Any]):
         """Replace all attributes."""
         self._save(check_attributes(values))
 
-    def update(self, *others: Any, **values: Any) -> None:  # type: ignore[override]
+    def update(self, *others: Any, **values: Any) -> None:
         """Change many attributes with one write."""
         changed = dict(self._load())
         changed.update(check_attributes(dict(*others, **values)))

@@ -1,4 +1,4 @@
-"""Configuration: ``cuzarr.config`` (in code, as a context manager, and from ``CUZARR_*`` variables).
+"""Configuration: ``cuzarr.config``, in code, as a context manager, and from the environment.
 
 ``cuzarr.config.set({"device": "cpu"})``, ``with cuzarr.config.set({...}):``,
 ``cuzarr.config.get("device")``, ``cuzarr.config.reset()``; ``CUZARR_DEVICE=cpu`` in the

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from cuzarr.config import config
 from cuzarr import cuda
+from cuzarr.config import config
 from cuzarr.cuda.probe import probe
 from cuzarr.engine.backend import Backend
 from cuzarr.errors import NoDeviceError

@@ -69,9 +69,9 @@ def _branches(group: Group, level: int | None) -> tuple[Tree, ...]:
         return ()
     below = None if level is None else level - 1
     return tuple(
-        Tree(f"{name} {node.shape} {node.dtype}")
-        if hasattr(node, "shape")
-        else Tree(name, _branches(node, below))
+        Tree(name, _branches(node, below))
+        if hasattr(node, "members")
+        else Tree(f"{name} {node.shape} {node.dtype}")
         for name, node in group.members()
     )
 
@@ -89,7 +89,10 @@ def array_info(array: Array, *, stored: bool) -> Info:
     if array.shards is not None:
         rows.append(("Shard shape", str(array.shards)))
     rows += [("Chunk shape", str(array.chunks)), ("Order", array.order)]
-    rows += [("Read-only", str(array.read_only)), ("Device", f"{array.device} ({array.device_reason})")]
+    rows += [
+        ("Read-only", str(array.read_only)),
+        ("Device", f"{array.device} ({array.device_reason})"),
+    ]
     rows.append(("Store type", type(array.store).__name__))
     if array.zarr_format == 2:
         rows.append(("Filters", _listed(array.filters or ())))
@@ -140,12 +143,8 @@ def byte_count(size: int) -> str:
     """
     if size < 1024:
         return str(size)
-    scaled, unit = float(size), ""
-    for unit in "KMGTPE":
-        scaled /= 1024
-        if scaled < 1024:
-            break
-    return f"{size} ({scaled:.1f}{unit})"
+    power = min((size.bit_length() - 1) // 10, 6)
+    return f"{size} ({size / 1024**power:.1f}{'KMGTPE'[power - 1]})"
 
 
 def _grid_size(array: Array) -> int:

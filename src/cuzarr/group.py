@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from cuzarr.meta.create import new_array_spec
 from cuzarr.meta.spec import ArraySpec, GroupSpec, NodeSpec, ZarrFormat
 from cuzarr.storage.base import Store
 from cuzarr.storage.prefix import join, normalize_path
-
 
 
 class Group:
@@ -82,9 +81,7 @@ class Group:
         full = join(self._path, normalize_path(path))
         spec = nodes.find_node(self._store, full)
         if spec is None:
-            raise NodeNotFoundError(
-                f"group {self.name!r} in {self._store} has no member {path!r}"
-            )
+            raise NodeNotFoundError(f"group {self.name!r} in {self._store} has no member {path!r}")
         return self._member(full, spec)
 
     def get(self, path: str, default: Any = None) -> Any:
@@ -167,9 +164,7 @@ class Group:
 
     def _member(self, path: str, spec: NodeSpec) -> Array | Group:
         if isinstance(spec, ArraySpec):
-            return Array(
-                self._store, path, spec, read_only=self._read_only, device=self._device
-            )
+            return Array(self._store, path, spec, read_only=self._read_only, device=self._device)
         return Group(self._store, path, spec, read_only=self._read_only, device=self._device)
 
     # Creating
@@ -334,7 +329,7 @@ class Group:
 
     __hash__ = None  # type: ignore[assignment]  # equal groups may change
 
-    def __enter__(self) -> Group:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -380,4 +375,3 @@ def parent_format(store: Store, path: str) -> ZarrFormat | None:
         if spec is not None:
             return spec.zarr_format
     return None
-

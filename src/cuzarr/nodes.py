@@ -46,7 +46,9 @@ def find_nodes(
     store: Store, paths: list[str], zarr_format: ZarrFormat | None = None
 ) -> list[NodeSpec | None]:
     """Return the nodes at many paths, with one batch of requests."""
-    names = DOCUMENTS if zarr_format is None else DOCUMENTS[:1] if zarr_format == 3 else DOCUMENTS[1:]
+    names = (
+        DOCUMENTS if zarr_format is None else DOCUMENTS[:1] if zarr_format == 3 else DOCUMENTS[1:]
+    )
     batch = RequestBatch.of([join(path, name) for path in paths for name in names])
     answer = store.get_many(batch)
     for i in np.flatnonzero(answer.statuses > Status.MISSING).tolist():
@@ -102,7 +104,7 @@ def refuse_existing(store: Store, path: str) -> None:
 
 
 def write_node(store: Store, path: str, spec: NodeSpec) -> None:
-    """Write the documents of a node, and remove its attributes document where they are empty now."""
+    """Write the documents of a node; a v2 attributes document that is empty now is removed."""
     documents = v3_documents(spec) if spec.zarr_format == 3 else v2.documents(spec)
     store.set_many(
         [join(path, name) for name in documents],

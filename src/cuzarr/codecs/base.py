@@ -50,7 +50,7 @@ class Codec:
 
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any]) -> Self:
-        """Build from the ``configuration`` of a document; raises ``ValueError`` saying what is wrong."""
+        """Build from the ``configuration`` of a document; ``ValueError`` says what is wrong."""
         raise NotImplementedError
 
     def configuration(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class BytesBytesCodec(Codec):
         """Encode; ``itemsize`` is that of the elements that the bytes hold."""
         raise NotImplementedError
 
-    def encoded_size(self, size: int) -> int | None:
+    def encoded_size(self, size: int) -> int | None:  # for subclasses
         """Return the bytes that ``size`` bytes always encode to, or None where that varies."""
         return None
 

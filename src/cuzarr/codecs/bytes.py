@@ -44,7 +44,7 @@ class BytesCodec(ArrayBytesCodec):
     def stored_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         """Return ``dtype`` in the stored byte order."""
         if self.endian is None:
-            if dtype.byteorder != "|" and dtype.kind not in "V":
+            if dtype.byteorder != "|" and dtype.kind != "V":
                 raise ValueError(f"endian must be given for data type {dtype}")
             return dtype
         return dtype.newbyteorder("<" if self.endian == "little" else ">")

@@ -94,7 +94,7 @@ class CodecChain:
 
     @classmethod
     def bind(cls, codecs: Sequence[Codec] | Sequence[CodecSpec], chunk: ChunkType) -> Self:
-        """Bind codecs to the type of the decoded chunk; raises ``ValueError`` if they do not fit."""
+        """Bind codecs to the type of the decoded chunk; ``ValueError`` if they do not fit."""
         built = [build_codec(c) if isinstance(c, CodecSpec) else c for c in codecs]
         array_codecs: list[tuple[ArrayArrayCodec, ChunkType]] = []
         byte_codecs: list[BytesBytesCodec] = []
@@ -123,7 +123,9 @@ class CodecChain:
         """Bytes that the byte codecs decode to, where the metadata tells."""
         return self.serialized.nbytes if isinstance(self.serializer, BytesCodec) else None
 
-    def decode_bytes(self, key: str, data: Bytes, out: npt.NDArray[np.uint8] | None = None) -> Bytes:
+    def decode_bytes(
+        self, key: str, data: Bytes, out: npt.NDArray[np.uint8] | None = None
+    ) -> Bytes:
         """Run the byte codecs; the result is ``out`` itself where one of them could fill it."""
         size = self.decoded_size
         sizes = [size]

@@ -30,7 +30,9 @@ def take_bool(configuration: Mapping[str, Any], name: str, default: bool) -> boo
     """Return a boolean."""
     value = configuration.get(name, default)
     if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false, not {value!r}")
+        raise ValueError(  # noqa: TRY004  # the document is wrong, not the call
+            f"{name} must be true or false, not {value!r}"
+        )
     return value
 
 

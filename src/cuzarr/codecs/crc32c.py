@@ -1,4 +1,4 @@
-"""``crc32c``: a checksum of four bytes behind the data (v3 codec "crc32c", RFC 3720 appendix B.4)."""
+"""``crc32c``: a checksum of four bytes behind the data (v3 codec "crc32c"; RFC 3720, B.4)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class Crc32cCodec(BytesBytesCodec):
     def encode(self, data: Bytes, itemsize: int) -> Bytes:
         """Append the checksum."""
         raw = bytes(data)
-        return raw + google_crc32c.value(raw).to_bytes(4, "little")
+        checksum: int = google_crc32c.value(raw)
+        return raw + checksum.to_bytes(4, "little")
 
     def decode(self, data: Bytes, size: int | None, out: npt.NDArray[np.uint8] | None) -> Bytes:
         """Verify and drop the checksum."""

@@ -95,7 +95,7 @@ class NumcodecsArrayCodec(_NumcodecsCodec, ArrayArrayCodec):
         inner = self.inner
         name = "encode_dtype" if self.codec_id == "astype" else "astype"
         dtype = np.dtype(getattr(inner, name, None) or chunk.dtype)
-        return ChunkType(chunk.shape, dtype, np.zeros((), dtype)[()])
+        return ChunkType(chunk.shape, dtype, np.zeros(1, dtype)[0])
 
     def _defaults(self, dtype: np.dtype[Any]) -> dict[str, Any]:
         if self.codec_id == "astype":

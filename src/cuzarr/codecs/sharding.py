@@ -48,7 +48,9 @@ class ShardIndex:
         """Inner chunks of a shard."""
         return int(np.prod(self.chain.chunk.shape[:-1], dtype=np.int64))
 
-    def parse(self, key: str, data: Bytes, shard_bytes: int | None = None) -> npt.NDArray[np.uint64]:
+    def parse(
+        self, key: str, data: Bytes, shard_bytes: int | None = None
+    ) -> npt.NDArray[np.uint64]:
         """Decode an index.
 
         Parameters

@@ -47,7 +47,7 @@ class ZstdCodec(BytesBytesCodec):
 
     def encode(self, data: Bytes, itemsize: int) -> Bytes:
         """Compress to one frame that states its content size."""
-        packed: bytes = zstd.compress(data, self.level, self.checksum)
+        packed: bytes = zstd.compress(data, level=self.level, checksum=self.checksum)
         return packed
 
     def decode(self, data: Bytes, size: int | None, out: npt.NDArray[np.uint8] | None) -> Bytes:

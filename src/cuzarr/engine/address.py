@@ -120,7 +120,7 @@ class ShardAddress:
         return Wave(index, rows.take(order), requests, present)
 
     def entries(self, shard_coords: Int64) -> npt.NDArray[np.uint64]:
-        """Return the index entries of shards, (m, slots, 2) uint64; a missing shard is all ABSENT."""
+        """Return the index entries of shards, (m, slots, 2) uint64; ABSENT for a missing shard."""
         found = np.full((len(shard_coords), self.index.slots, 2), ABSENT, np.uint64)
         cached = [] if self._cache is None else [c.tobytes() for c in shard_coords]
         wanted = np.arange(len(shard_coords))

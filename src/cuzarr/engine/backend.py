@@ -78,7 +78,7 @@ class Backend(Protocol):
     name: str  #: "cpu" or "cuda:N"
 
     def begin_read(self, job: Job, out: AnyArray | None) -> ReadPass:
-        """Start a read; ``out`` is an array of ``plan.shape`` on the device, or None to allocate."""
+        """Start a read; ``out`` is an array of ``plan.shape`` on the device, or None."""
         ...
 
     def begin_write(self, job: Job, value: AnyArray, write_empty_chunks: bool) -> WritePass:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cuzarr.codecs.base import Bytes
 from cuzarr.codecs.chain import CodecChain
 from cuzarr.engine.report import PlacementRecord
 from cuzarr.plan.chunk_plan import ChunkPlan, PlanRows
@@ -69,4 +70,4 @@ class EncodedWave:
     """What ``encode`` returns: host bytes per row; None where the chunk is all fill value."""
 
     wave: Wave
-    values: Sequence[bytes | bytearray | memoryview | None]
+    values: Sequence[Bytes | None]

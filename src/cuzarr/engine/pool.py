@@ -8,8 +8,8 @@ from threading import Lock
 
 from cuzarr.config import config
 
-_lock = Lock()
 _pools: dict[int, ThreadPoolExecutor] = {}
+_state = {"lock": Lock()}
 
 
 def threads() -> int:
@@ -25,15 +25,14 @@ def threads() -> int:
 def pool() -> ThreadPoolExecutor:
     """Return the pool; tasks must not wait for other tasks of it."""
     count = threads()
-    with _lock:
+    with _state["lock"]:
         if count not in _pools:
             _pools[count] = ThreadPoolExecutor(count, thread_name_prefix="cuzarr")
         return _pools[count]
 
 
 def _after_fork() -> None:
-    global _lock
-    _lock = Lock()
+    _state["lock"] = Lock()
     _pools.clear()
 
 

@@ -57,7 +57,9 @@ def bind(spec: ArraySpec, store: Store, path: str, key: str, *, cache_indexes: b
     ------
     UnknownCodecError, MetadataError
     """
-    fill = np.zeros((), spec.dtype)[()] if spec.fill_value is None else spec.fill_value
+    fill: np.generic = (
+        spec.fill_value if spec.fill_value is not None else np.zeros(1, spec.dtype)[0]
+    )
     chunk = ChunkType(spec.chunk_shape, spec.dtype, fill)
     codecs = build_codecs(key, spec.codecs)
     address = PlainAddress(f"{path}/" if path else "", spec.key_encoding)
@@ -77,5 +79,3 @@ def bind(spec: ArraySpec, store: Store, path: str, key: str, *, cache_indexes: b
         if isinstance(error, MetadataError):
             raise
         raise MetadataError(key, [f"codecs: {error}"]) from error
-
-

@@ -1,1 +1,1 @@
-
+"""The host backend."""

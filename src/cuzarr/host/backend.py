@@ -34,7 +34,7 @@ class HostBackend:
 
 
 def to_numpy(value: Any) -> npt.NDArray[Any]:
-    """Return ``value`` as a NumPy array; CuPy's and torch's device arrays are copied to the host."""
+    """Return ``value`` as a NumPy array; arrays of a device are copied to the host."""
     if isinstance(value, np.ndarray):
         return value
     if hasattr(value, "__cuda_array_interface__"):

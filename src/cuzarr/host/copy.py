@@ -25,9 +25,7 @@ def scatter_row(
         out[outside] = chunk[inside]
 
 
-def gather_row(
-    rows: PlanRows, i: int, value: npt.NDArray[Any], chunk: npt.NDArray[Any]
-) -> None:
+def gather_row(rows: PlanRows, i: int, value: npt.NDArray[Any], chunk: npt.NDArray[Any]) -> None:
     """Copy row ``i`` from the value to a C-contiguous decoded chunk."""
     inside, outside = _indices(rows, i)
     target = chunk.reshape(-1) if rows.flat else chunk

@@ -1,4 +1,4 @@
-"""Facts about layouts that the host passes ask for: what is contiguous, what the native code can do."""
+"""Facts about layouts for the host passes: what is contiguous, what the native code can do."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def byte_range(rows: PlanRows, layout: Layout) -> tuple[Int64, Int64] | tuple[No
 
 
 def rows_in_bytes(rows: PlanRows, layout: Layout) -> tuple[PlanRows, Int64]:
-    """Return rows and chunk strides in bytes; points of a transposed chunk are moved to its order."""
+    """Return rows and chunk strides in bytes; points of a transposed chunk take its order."""
     if not rows.flat:
         return rows, np.array(layout.strides, np.int64)
     if layout.c_contiguous:

@@ -103,7 +103,8 @@ class HostReadPass:
     def _natively(self, wave: Wave, encoded: Encoded) -> npt.NDArray[np.int64]:
         """Decode and copy all rows that are sound; return those that are not."""
         codec, layout = self._codec, self.job.chain.layout
-        assert codec is not None and layout is not None
+        assert codec is not None
+        assert layout is not None
         rows, n = wave.rows, len(wave)
         stored = encoded.pointers != 0
         if codec.name == "raw" and not codec.crc32c:
@@ -152,10 +153,11 @@ class HostReadPass:
             rows, chunks = rows.take(keep), np.ascontiguousarray(chunks[keep])
         rows, strides = rows_in_bytes(rows, layout)
         native.copy_rows(
-            True, rows.start, rows.count, rows.out, rows.step, rows.lists, chunks, strides,
+            True,  # noqa: FBT003  # scatter
+            rows.start, rows.count, rows.out, rows.step, rows.lists, chunks, strides,
             self.out.ctypes.data, np.array(self.out.strides, np.int64), layout.dtype.itemsize,
             swap_unit(layout.dtype, self.out.dtype),
-            self.job.fill_value.astype(self.out.dtype).tobytes(),
+            np.array(self.job.fill_value, self.out.dtype).tobytes(),  # a scalar has no byte order
         )  # fmt: skip
 
     def _by_chunk(self, wave: Wave, encoded: Encoded, which: Any) -> None:

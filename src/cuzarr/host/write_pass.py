@@ -102,7 +102,7 @@ def _is_fill(chunk: npt.NDArray[Any], fill: np.generic) -> bool:
         return bool((chunk == fill).all())
     if chunk.dtype.itemsize in (1, 2, 4, 8):
         bits = np.dtype(f"u{chunk.dtype.itemsize}")
-        wanted = np.asarray(fill).reshape(1).view(bits)[0]
+        wanted = np.array(fill, chunk.dtype).reshape(1).view(bits)[0]
         flat = chunk.reshape(-1).view(bits)
         return bool(flat[0] == wanted and flat[-1] == wanted and (flat == wanted).all())
-    return chunk.tobytes() == np.asarray(fill).tobytes() * chunk.size
+    return chunk.tobytes() == np.array(fill, chunk.dtype).tobytes() * chunk.size
