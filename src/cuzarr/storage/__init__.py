@@ -4,5 +4,6 @@ from cuzarr.storage.base import Store
 from cuzarr.storage.local import LocalStore
 from cuzarr.storage.memory import MemoryStore
 from cuzarr.storage.resolve import StoreLike, as_store
+from cuzarr.storage.zip import ZipStore
 
-__all__ = ["LocalStore", "MemoryStore", "Store", "StoreLike", "as_store"]
+__all__ = ["LocalStore", "MemoryStore", "Store", "StoreLike", "ZipStore", "as_store"]

@@ -59,7 +59,8 @@ class RangeReader(Protocol):
     def get_range(self, key: str, start: int, length: int) -> BytesLike | None:
         """Return ``length`` bytes from ``start``; fewer where the object ends; None if missing.
 
-        A negative start counts from the end; a length of -1 means to the end.
+        Either ``start >= 0`` and ``length > 0``, or ``start < 0`` and ``length == -1``: the last
+        ``-start`` bytes.
         """
         ...
 
@@ -185,8 +186,9 @@ class BatchAdapter:
         whole = start == 0 and length < 0
         try:
             with self._order():
-                if not whole and isinstance(self.inner, RangeReader):
-                    return self._check_range(key, start, length)
+                # From an empty answer nobody could tell "at the end" from "past the end".
+                if (start < 0 or length > 0) and isinstance(self.inner, RangeReader):
+                    return self._read_range(self.inner, key, start, length)
                 value = self.inner.get(key)
         except KeyError:
             return None, Status.MISSING
@@ -204,18 +206,21 @@ class BatchAdapter:
         bounds = span(len(view), start, length)
         return (None, Status.SHORT) if bounds is None else (view[slice(*bounds)], Status.OK)
 
-    def _check_range(self, key: str, start: int, length: int) -> tuple[BytesLike | None, int]:
-        assert isinstance(self.inner, RangeReader)
-        value = self.inner.get_range(key, start, length)
+    def _read_range(
+        self, inner: RangeReader, key: str, start: int, length: int
+    ) -> tuple[BytesLike | None, int]:
+        wanted = -start if start < 0 else length
+        value = inner.get_range(key, start, -1 if start < 0 else length)
         if value is None:
             return None, Status.MISSING
         view = byte_view(value, self, key)
-        wanted = length if length >= 0 else -start if start < 0 else len(view)
         if len(view) > wanted:
             raise StoreError(
                 f"{self} returned {len(view)} bytes of {key!r} where {wanted} were asked for"
             )
-        return (None, Status.SHORT) if len(view) < wanted else (view, Status.OK)
+        if len(view) < wanted or length > wanted:
+            return None, Status.SHORT
+        return (view[:length] if length >= 0 else view), Status.OK
 
     def _check_writable(self, key: str) -> None:
         if self.read_only:

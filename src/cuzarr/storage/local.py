@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
-import secrets
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -23,6 +21,13 @@ import numpy as np
 from cuzarr import native
 from cuzarr.errors import InvalidKeyError, StoreError
 from cuzarr.storage.base import BytesLike, Names, Placed, RequestBatch, Status, Values
+from cuzarr.storage.files import (
+    READ_FLAGS,
+    TEMPORARY,
+    read_range,
+    replace_file,
+    sync_directory,
+)
 from cuzarr.storage.links import LinkGuard
 from cuzarr.storage.prefix import batch_keys, check_batch, check_key, check_prefix
 from cuzarr.storage.status import (
@@ -30,21 +35,11 @@ from cuzarr.storage.status import (
     count_bytes,
     errno_status,
     refuse_write,
-    span,
     status_error,
 )
 
-#: Start of the names of temporary files, which are no keys and are never listed.
-TEMPORARY = ".cuzarr-partial-"
-
-# O_NONBLOCK: a pipe in the place of an object must not block the reader.
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _ALIGN = 16
 _ATTEMPTS = 100
-
-_serial = itertools.count()
-_token = secrets.token_hex(4)
 
 
 class LocalStore:
@@ -82,7 +77,7 @@ class LocalStore:
         self.follow_links = follow_links
         self._base = self.root.rstrip("/") + "/"
         self._links = LinkGuard(self.root)
-        self._flags = _READ if follow_links else _READ | os.O_NOFOLLOW
+        self._flags = READ_FLAGS if follow_links else READ_FLAGS | os.O_NOFOLLOW
 
     def __str__(self) -> str:
         return f"file://{self.root}"
@@ -231,13 +226,13 @@ class LocalStore:
             if error.errno != errno.ELOOP or self.follow_links:
                 return None, errno_status(error)
             try:
-                fd = os.open(self._links.resolve(key), _READ)
+                fd = os.open(self._links.resolve(key), READ_FLAGS)
             except StoreError:
                 raise
             except OSError as inner:
                 return None, errno_status(inner)
         try:
-            return _read_range(fd, start, length)
+            return read_range(fd, start, length)
         except OSError as error:
             return None, errno_status(error)
         finally:
@@ -268,29 +263,28 @@ class LocalStore:
         return self.follow_links or self._links.enter(key.rpartition("/")[0])
 
     def _scan(self, directory: str) -> Iterator[tuple[str, bool, bool]]:
-        """Yield ``(name, is a file, is a link)`` of what lies in a directory."""
+        """Yield ``(name, is a file, is a link)`` of the objects and directories in a directory."""
         if not (self.follow_links or self._links.enter(directory)):
             return
         try:
             with os.scandir(self._base + directory) as entries:
                 for entry in entries:
-                    if _listed(entry) and not (entry.is_symlink() and self._leaves(entry)):
-                        yield entry.name, entry.is_file(), entry.is_symlink()
+                    kind = self._kind(entry) if _listed(entry.name) else None
+                    if kind is not None:
+                        yield entry.name, kind == "file", entry.is_symlink()
         except (FileNotFoundError, NotADirectoryError):
             return
-        except StoreError:
-            raise
         except OSError as error:
             raise self._failed(error, directory, "list") from error
 
-    def _leaves(self, entry: os.DirEntry[str]) -> bool:
-        if self.follow_links:
-            return False
+    def _kind(self, entry: os.DirEntry[str]) -> str | None:
+        """Tell files from directories; all else, and a link that cannot be followed, is neither."""
         try:
-            self._links.resolve(os.path.relpath(entry.path, self.root))
-        except StoreError:
-            return True
-        return False
+            if entry.is_symlink() and not self.follow_links:
+                self._links.resolve(os.path.relpath(entry.path, self.root))
+            return "file" if entry.is_file() else "directory" if entry.is_dir() else None
+        except OSError:
+            return None
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -307,55 +301,35 @@ class LocalStore:
         return directory
 
     def _replace(self, key: str, directory: str, view: memoryview) -> None:
-        """Write a temporary file and rename it."""
-        made = ""
+        """Replace the file of a key, in a directory that is made if need be."""
+        folder, name, made = self._base + directory, key.rpartition("/")[2], False
         for _ in range(_ATTEMPTS):
-            temporary = f"{self._base}{directory}/{TEMPORARY}{os.getpid()}-{_token}-{next(_serial)}"
             try:
-                fd = os.open(temporary, _WRITE, 0o666)
-            except FileExistsError:
-                continue
+                replace_file(folder, name, view, fsync=self.fsync)
             except FileNotFoundError:
-                # Not there yet, or pruned by a concurrent delete: make it, and try again.
-                made = self._make_directory(directory)
+                # Not there yet, or removed by a concurrent delete: make it, and try again.
+                self._make_directory(key, folder)
+                made = True
                 continue
-            try:
-                try:
-                    _write_all(fd, view)
-                    if self.fsync:
-                        os.fsync(fd)
-                finally:
-                    os.close(fd)
-                os.replace(temporary, self._base + key)
-            except BaseException as error:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-                # A concurrent delete_dir may have taken the temporary file, or its directory.
-                if isinstance(error, FileNotFoundError):
-                    continue
-                raise
             if self.fsync:
-                self._sync_directories(directory, everything=bool(made))
+                self._sync_directories(directory, everything=made)
             return
-        raise StoreError(errno.EBUSY, f"directory of {key!r} in {self} vanishes again and again")
+        raise StoreError(
+            errno.EBUSY, f"the directory of {key!r} in {self} vanishes again and again"
+        )
 
-    def _make_directory(self, directory: str) -> str:
+    def _make_directory(self, key: str, folder: str) -> None:
         if not self.make_root and not os.path.isdir(self.root):
-            raise FileNotFoundError(errno.ENOENT, f"the root {self.root!r} does not exist")
-        os.makedirs(self._base + directory, exist_ok=True)
-        return directory
+            raise StoreError(f"cannot write {key!r}: the root {self.root!r} does not exist")
+        with contextlib.suppress(FileNotFoundError):  # removed while it is made
+            os.makedirs(folder, exist_ok=True)
 
     def _sync_directories(self, directory: str, *, everything: bool) -> None:
         """Flush the directory of a new file; all above it too, where they may be new as well."""
-        while True:
-            fd = os.open(self._base + directory, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            if not directory or not everything:
-                return
+        sync_directory(self._base + directory)
+        while everything and directory:
             directory = directory.rpartition("/")[0]
+            sync_directory(self._base + directory)
 
     def _prune(self, directory: str) -> None:
         """Remove a directory, and those above it, as long as they are empty."""
@@ -399,40 +373,8 @@ class LocalStore:
         return self.root, self.read_only, self.fsync, self.make_root, self.follow_links
 
 
-def _read_range(fd: int, start: int, length: int) -> tuple[bytes | None, int]:
-    """Read a range of an open file; an object is a regular file."""
-    info = os.fstat(fd)
-    if not stat.S_ISREG(info.st_mode):
-        is_directory = stat.S_ISDIR(info.st_mode)
-        return None, Status.MISSING if is_directory else Status.ERRNO + errno.EINVAL
-    bounds = span(info.st_size, start, length)
-    if bounds is None:
-        return None, Status.SHORT
-    first, last = bounds
-    value = os.pread(fd, last - first, first)
-    if len(value) == last - first:
-        return value, Status.OK
-    # Linux reads at most 2 GiB at once; and a file may shrink between the two calls.
-    pieces = [value]
-    done = first + len(value)
-    while done < last:
-        piece = os.pread(fd, last - done, done)
-        if not piece:
-            return None, Status.SHORT
-        pieces.append(piece)
-        done += len(piece)
-    return b"".join(pieces), Status.OK
-
-
-def _write_all(fd: int, view: memoryview) -> None:
-    done = 0
-    while done < len(view):
-        done += os.write(fd, view[done:])
-
-
-def _listed(entry: os.DirEntry[str]) -> bool:
+def _listed(name: str) -> bool:
     """Whether a name can be part of a key: not a temporary file, and readable by its key."""
-    name = entry.name
     return not name.startswith(TEMPORARY) and "\\" not in name and _is_utf8(name)
 
 

@@ -1,7 +1,7 @@
 """From what a user passes as ``store=`` to a :class:`~cuzarr.storage.base.Store`.
 
 ==========================  ======================================================
-str, PathLike, file:// URL  :class:`LocalStore`
+str, PathLike, file:// URL  :class:`LocalStore`; of a zip archive, :class:`ZipStore` to read
 MutableMapping              :class:`MemoryStore` over it
 None                        a new :class:`MemoryStore`
 Store                       itself
@@ -24,6 +24,7 @@ from cuzarr.storage.base import Store
 from cuzarr.storage.local import LocalStore
 from cuzarr.storage.memory import MemoryStore
 from cuzarr.storage.view import read_only_view
+from cuzarr.storage.zip import ZipStore
 
 StoreLike: TypeAlias = Store | KeyStore | MutableMapping[str, Any] | str | os.PathLike[str] | None
 
@@ -82,12 +83,15 @@ def _from_path(text: str, *, read_only: bool) -> Store:
         return _from_url(text, read_only=read_only)
     if "\0" in text:
         raise StoreError(f"the path of a store holds a NUL: {text!r}")
-    if text.rstrip("/").endswith(".zip") and not os.path.isdir(text):
-        raise StoreError(
-            f"{text!r} names a zip archive: this version has no store for it yet; "
-            "unpack it and pass the directory"
-        )
-    return LocalStore(os.path.expanduser(text), read_only=read_only)
+    path = os.path.expanduser(text)
+    if path.rstrip("/").endswith(".zip") and not os.path.isdir(path):
+        if not read_only:
+            raise StoreError(
+                f"{text!r} names a zip archive, which is complete only once it is closed: write "
+                "with ZipStore(path, mode='w' or 'a') and close it"
+            )
+        return ZipStore(path)
+    return LocalStore(path, read_only=read_only)
 
 
 def _from_url(text: str, *, read_only: bool) -> Store:

@@ -1,0 +1,83 @@
+"""Every store that the contract suite is run over."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from pathlib import Path
+
+from cuzarr.storage import LocalStore, MemoryStore, Store, ZipStore
+from cuzarr.storage.adapter import BatchAdapter
+
+
+class PlainMapping(MutableMapping):
+    """A mapping that is no dict, and whose values are views."""
+
+    def __init__(self):
+        self.inner = {}
+
+    def __getitem__(self, key: str) -> memoryview:
+        return memoryview(self.inner[key])
+
+    def __setitem__(self, key: str, value: bytes) -> None:
+        self.inner[key] = bytearray(value)
+
+    def __delitem__(self, key: str) -> None:
+        del self.inner[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.inner)
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+
+class OneKeyStore:
+    """The least that a user has to write."""
+
+    def __init__(self):
+        self.objects = {}
+
+    def get(self, key: str) -> bytes | None:
+        return self.objects.get(key)
+
+    def set(self, key: str, value: bytes) -> None:
+        self.objects[key] = value
+
+    def delete(self, key: str) -> None:
+        del self.objects[key]  # a KeyError for a missing key is forgiven
+
+    def list(self, prefix: str) -> Iterable[str]:
+        return (key for key in self.objects if key.startswith(prefix))
+
+
+class RangeStore(OneKeyStore):
+    """One that can also read a part of an object, from many threads."""
+
+    parallel_safe = True
+
+    def list(self, prefix: str) -> Iterable[str]:
+        return [key for key in tuple(self.objects) if key.startswith(prefix)]
+
+    def get_range(self, key: str, start: int, length: int) -> bytes | None:
+        value = self.objects.get(key)
+        if value is None:
+            return None
+        if start < 0:
+            assert length == -1
+            return value[start:]  # all of a shorter object, as HTTP answers
+        assert length > 0
+        return value[start : start + length]
+
+
+MAKERS: dict[str, Callable[[Path], Store]] = {
+    "memory": lambda tmp: MemoryStore(),
+    "mapping": lambda tmp: MemoryStore(PlainMapping()),
+    "local": lambda tmp: LocalStore(tmp / "root"),
+    "local-fsync": lambda tmp: LocalStore(tmp / "root", fsync=True),
+    "local-links": lambda tmp: LocalStore(str(tmp / "root") + "/", follow_links=True),
+    "adapter": lambda tmp: BatchAdapter(OneKeyStore()),
+    "zip": lambda tmp: ZipStore(tmp / "objects.zip", "w"),
+    "zip-deflate": lambda tmp: ZipStore(tmp / "objects.zip", "w", zipfile.ZIP_DEFLATED),
+    "adapter-range": lambda tmp: BatchAdapter(RangeStore()),
+}
