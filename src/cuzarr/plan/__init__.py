@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cuzarr.plan.blocks import plan_block
 from cuzarr.plan.chunk_plan import Axis, ChunkPlan, PlanRows, Points
+from cuzarr.plan.duplicates import last_wins
 from cuzarr.plan.grid import chunk_counts, grid_shape
 from cuzarr.plan.item import is_scalar, plan_item
 from cuzarr.plan.points import plan_coordinate, plan_mask
@@ -27,6 +28,7 @@ __all__ = [
     "group_by_shard",
     "inner_chunks_in_array",
     "is_scalar",
+    "last_wins",
     "plan_basic",
     "plan_block",
     "plan_coordinate",

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from cuzarr.errors import SelectionError
 from cuzarr.plan.chunk_plan import Axis, Int64
 from cuzarr.plan.grouping import freeze
 
@@ -88,7 +89,7 @@ def _affine_axis(start: int, count: int, step: int, length: int, chunk: int) -> 
 
     if stride <= chunk:  # no chunk between the first and the last is skipped
         n = last - first + 1
-        columns = np.empty((4, n), np.int64)
+        columns = _columns(n)
         at = columns[0]
         at[:] = np.arange(first, last + 1)
         # Elements, in ascending order of position, that lie below each chunk. Only the edges
@@ -98,7 +99,7 @@ def _affine_axis(start: int, count: int, step: int, length: int, chunk: int) -> 
         below[1:n] = -((low - at[1:] * chunk) // stride)
     else:
         n = count
-        columns = np.empty((4, n), np.int64)
+        columns = _columns(n)
         at = columns[0]
         below = np.arange(n + 1)
         at[:] = (low + below[:n] * stride) // chunk
@@ -117,6 +118,15 @@ def _affine_axis(start: int, count: int, step: int, length: int, chunk: int) -> 
 
 
 _cached_axis = lru_cache(maxsize=4096)(_affine_axis)
+
+
+def _columns(n: int) -> Int64:
+    try:
+        return np.empty((4, n), np.int64)
+    except (MemoryError, ValueError):
+        raise SelectionError(
+            f"the selection touches {n} chunks along one axis, more than fit in memory"
+        ) from None
 
 
 def _complete(

@@ -89,13 +89,22 @@ def linear_ids(columns: Sequence[Int64], shape: tuple[int, ...]) -> LinearIds | 
 def weighted_sum(
     columns: Sequence[Int64], low: Sequence[int], extent: Sequence[int], shape: tuple[int, ...]
 ) -> Int64:
-    """Return the C order offset of ``columns - low`` in an array of shape ``extent``."""
+    """Return the C order offset of ``columns - low`` in an array of shape ``extent``, a new array.
+
+    Parameters
+    ----------
+    columns : sequence of int64 arrays, each broadcastable to ``shape``
+    low, extent : sequence of int, one entry per column
+    shape : tuple of int
+    """
     stride = prod(extent)
     total: Any = 0
     for column, a, n in zip(columns, low, extent, strict=True):
         stride //= n
         if n > 1:
             total = total + (column - a if a else column) * stride
+    if isinstance(total, np.ndarray) and total.shape == shape:
+        return total
     return np.array(np.broadcast_to(total, shape), np.int64)
 
 

@@ -1,0 +1,60 @@
+"""Addresses of inner chunks in shards."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cuzarr.plan import full_plan, group_by_shard, inner_chunks_in_array, shard_address
+
+
+def test_slots_are_c_order_positions_in_the_shard():
+    coords = np.array([[0, 0], [0, 3], [1, 2], [3, 5], [2, 0]])
+    shard, slot = shard_address(coords, (2, 3))
+    assert shard.tolist() == [[0, 0], [0, 1], [0, 0], [1, 1], [1, 0]]
+    assert slot.tolist() == [0, 0, 5, 5, 0]
+    assert not shard.flags.writeable
+    assert not slot.flags.writeable
+
+
+def test_shards_are_named_once_in_c_order():
+    groups = group_by_shard(np.array([[0, 0], [0, 3], [1, 2], [3, 5], [0, 4]]), (2, 3))
+    assert groups.shard_coords.tolist() == [[0, 0], [0, 1], [1, 1]]
+    assert groups.shard_of.tolist() == [0, 1, 0, 2, 1]
+    assert groups.slot.tolist() == [0, 0, 5, 5, 1]
+    for array in (groups.shard_coords, groups.shard_of, groups.slot):
+        assert array.dtype == np.int64
+        assert not array.flags.writeable
+
+
+def test_shards_far_apart():
+    far = 2**61
+    coords = np.array([[far, 5, far], [0, 0, 0], [far, 4, far], [1, 1, 1]])
+    groups = group_by_shard(coords, (2, 2, 2))
+    assert groups.shard_coords.tolist() == [[0, 0, 0], [far // 2, 2, far // 2]]
+    assert groups.shard_of.tolist() == [1, 0, 1, 0]
+    assert groups.slot.tolist() == [2, 0, 0, 7]
+
+
+def test_sorted_shards_far_apart():
+    groups = group_by_shard(np.array([[0], [10**9], [10**9 + 1]]), (2,))
+    assert groups.shard_coords.tolist() == [[0], [10**9 // 2]]
+    assert groups.shard_of.tolist() == [0, 1, 1]
+
+
+def test_no_inner_chunks():
+    groups = group_by_shard(np.empty((0, 3), np.int64), (2, 2, 2))
+    assert groups.shard_coords.shape == (0, 3)
+    assert groups.shard_of.shape == groups.slot.shape == (0,)
+
+
+def test_a_shard_without_dimensions():
+    groups = group_by_shard(full_plan((), ()).rows(0, 1).coords, ())
+    assert groups.shard_coords.shape == (1, 0)
+    assert groups.shard_of.tolist() == groups.slot.tolist() == [0]
+    assert inner_chunks_in_array(groups.shard_coords, (), (), ()).tolist() == [1]
+
+
+def test_shards_at_the_border_hold_fewer_inner_chunks_of_the_array():
+    shards = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    counts = inner_chunks_in_array(shards, (10, 7), (2, 2), (4, 3))
+    assert counts.tolist() == [12, 4, 3, 1]  # a grid of 5 x 4 inner chunks
