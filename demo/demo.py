@@ -17,7 +17,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,51 +110,103 @@ def open_all(out: Path, device: str) -> dict[str, cuzarr.Array]:
 def read(truth: Truth, arrays: Mapping[str, cuzarr.Array]) -> None:
     """Read, verify and report."""
     cases = [case for layout in LAYOUTS for case in cases_of(layout, truth[layout.name])]
-    total = sum(expected.nbytes for _, _, _, expected in cases)
-    print("\nReading                                    MB     MB/s   ms  chunks")
-    with Progress("reading", total) as progress:
-        for layout, label, get, expected in cases:
-            array = arrays[layout.name]
-            seconds, result = timed(lambda get=get, array=array: get(array))
-            must_equal(host(result), expected, f"{layout.name} {label}")
-            progress.advance(expected.nbytes, layout.name)
+    tally = Tally()
+    print("\nReading                                    MB     ms    MB/s  chunks  decoded MB")
+    with Progress("reading", sum(case.expected.nbytes for case in cases)) as progress:
+        for case in cases:
+            array = arrays[case.variable]
+            target = getattr(array, case.how) if case.how else array
+            seconds, chunks, decoded, results = 0.0, 0, 0, []
+            for key in case.keys:
+                took, result = timed(lambda target=target, key=key: target[key])
+                seconds += took
+                results.append(host(result))
+                read_chunks, read_bytes = tally.add(array.device_plan.records)
+                chunks, decoded = chunks + read_chunks, decoded + read_bytes
+            found = np.stack(results) if len(results) > 1 else results[0]
+            must_equal(found, case.expected, f"{case.variable} {case.label}")
+            progress.advance(case.expected.nbytes, case.variable)
+            size = case.expected.nbytes / 1e6
+            speed = f"{size / seconds:7.0f}" if size > 1 else "       "
             print(
-                f"  {layout.name:8} {label:26} {expected.nbytes / 1e6:7.1f} "
-                f"{expected.nbytes / seconds / 1e6:8.0f} {seconds * 1e3:4.0f}"
+                f"  {case.variable:8} {case.label:26} {size:7.1f} {seconds * 1e3:6.1f} {speed}"
+                f" {chunks:7} {decoded / 1e6:11.1f}"
             )
-    print("\nWhere each step ran")
-    for layout in LAYOUTS:
-        print(f"  {layout.name:8} {arrays[layout.name].device_plan}")
+    print("\nWhere each step ran    chunks      MB")
+    print(tally)
 
 
-Case = tuple[Layout, str, Callable[[cuzarr.Array], Any], npt.NDArray[Any]]
+class Tally:
+    """Adds up where the steps of many reads ran."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str, str], list[int]] = {}
+
+    def add(self, records: Sequence[Any]) -> tuple[int, int]:
+        """Add one call's records; return its chunks and decoded bytes, each chunk counted once."""
+        per_step: dict[str, list[int]] = {}
+        for r in records:
+            for count in (
+                self.rows.setdefault((r.step, r.where, r.why), [0, 0]),
+                per_step.setdefault(r.step.partition(" ")[0], [0, 0]),
+            ):
+                count[0] += r.chunks
+                count[1] += r.nbytes
+        most = max(per_step.values(), default=[0, 0])
+        return most[0], most[1]
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"  {step:12} {where:6} {chunks:7} {nbytes / 1e6:7.0f}  {why}"
+            for (step, where, why), (chunks, nbytes) in sorted(self.rows.items())
+        )
+
+
+@dataclass(frozen=True)
+class Case:
+    """Some reads of one variable, and what they must give.
+
+    Attributes
+    ----------
+    variable, label : str
+    how : {"", "oindex", "vindex"}
+    keys : sequence
+        One read each; several results are stacked.
+    expected : numpy.ndarray
+    """
+
+    variable: str
+    label: str
+    how: str
+    keys: Sequence[Any]
+    expected: npt.NDArray[Any]
 
 
 def cases_of(layout: Layout, data: npt.NDArray[Any]) -> list[Case]:
-    """Return what is read of one variable: a label, the read, and the truth."""
+    """Return what is read of one variable."""
     rng = np.random.default_rng(7)
-    cases: list[Case] = [(layout, "all", lambda a: a[...], data)]
+    name = layout.name
+    cases = [Case(name, "all", "", [...], data)]
     if data.ndim == 3:
         days = rng.permutation(data.shape[0])[:10]
-        points = [rng.integers(0, n, 5000) for n in data.shape]
+        points = tuple(rng.integers(0, n, 5000) for n in data.shape)
+        place, back = (slice(None), 200, 300), slice(None, None, -12)
         cases += [
-            (layout, "one place, all times", lambda a: a[:, 200, 300], data[:, 200, 300]),
-            (layout, "every third day, backwards", lambda a: a[::-12], data[::-12]),
-            (layout, "10 days in any order", lambda a: a.oindex[days], data[days]),
-            (layout, "5000 points", lambda a: a.vindex[tuple(points)], data[tuple(points)]),
+            Case(name, "one place, all times", "", [place], data[place]),
+            Case(name, "every third day, backwards", "", [back], data[back]),
+            Case(name, "10 times in any order", "oindex", [days], data[days]),
+            Case(name, "5000 points", "vindex", [points], data[points]),
         ]
     if data.dtype == np.float32:
-        corners = [
-            [int(rng.integers(0, n - w + 1)) for n, w in zip(data.shape, WINDOW, strict=True)]
-            for _ in range(WINDOWS)
-        ]
         keys = [
-            tuple(slice(c, c + w) for c, w in zip(corner, WINDOW, strict=True))
-            for corner in corners
+            tuple(
+                slice(first, first + w)
+                for first, w in zip(rng.integers(0, bounds).tolist(), WINDOW, strict=True)
+            )
+            for bounds in [np.subtract(data.shape, WINDOW) + 1] * WINDOWS
         ]
-        expected = np.stack([data[key] for key in keys])
         label = f"{WINDOWS} windows of {'x'.join(map(str, WINDOW))}"
-        cases.append((layout, label, lambda a: [a[key] for key in keys], expected))
+        cases.append(Case(name, label, "", keys, np.stack([data[key] for key in keys])))
     return cases
 
 
@@ -166,17 +219,14 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def wait(result: Any) -> None:
-    """Wait for the device that holds ``result``."""
-    last = result[-1] if isinstance(result, list) else result
-    stream = getattr(getattr(last, "device", None), "synchronize", None)
-    if stream is not None:
-        stream()
+    """Wait for the device that holds ``result``; the ``device`` of a NumPy array is a string."""
+    synchronize = getattr(getattr(result, "device", None), "synchronize", None)
+    if synchronize is not None:
+        synchronize()
 
 
 def host(result: Any) -> npt.NDArray[Any]:
     """Return a result as a NumPy array; CuPy's have ``get``."""
-    if isinstance(result, list):
-        return np.stack([host(item) for item in result])
     return result.get() if hasattr(result, "get") else np.asarray(result)
 
 

@@ -1,0 +1,34 @@
+"""Options of the suite.
+
+``--device host | emulated | cuda`` picks where the parametrised tests run; without it, on the host
+and on the emulated device. Tests marked ``gpu`` are skipped on a machine without a usable device,
+and with ``--device cuda`` they fail there instead.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from cuzarr.cuda.probe import probe
+
+KINDS = ("host", "emulated", "cuda")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", choices=KINDS, help="where the parametrised tests run")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrise tests that take ``device_kind``."""
+    if "device_kind" in metafunc.fixturenames:
+        picked = metafunc.config.getoption("--device")
+        metafunc.parametrize("device_kind", [picked] if picked else ["host", "emulated"])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--device") == "cuda":
+        return
+    found = probe()
+    for item in items:
+        if item.get_closest_marker("gpu") and found.count == 0:
+            item.add_marker(pytest.mark.skip(reason=found.reason))
