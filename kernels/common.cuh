@@ -40,6 +40,12 @@ __device__ __forceinline__ Task find_task(const i64* __restrict__ tile_first, i6
     return found;
 }
 
+// Warps of the grid: the first task of this thread's warp, and the step to its next one.
+__device__ __forceinline__ i64 first_warp() {
+    return (i64)blockIdx.x * (blockDim.x / CUZARR_WARP) + threadIdx.x / CUZARR_WARP;
+}
+__device__ __forceinline__ i64 all_warps() { return (i64)gridDim.x * (blockDim.x / CUZARR_WARP); }
+
 __device__ __forceinline__ i64 smaller(i64 a, i64 b) { return a < b ? a : b; }
 
 __device__ __forceinline__ bool aligned(u64 address, u32 to) { return (address & (to - 1)) == 0; }

@@ -25,7 +25,8 @@ struct Row {
     i64 chunk_offset, array_offset;
     i64 elements;
     i32 axes;
-    i32 unit;  // bytes copied at a time
+    i32 unit;      // bytes copied at a time
+    i32 bytewise;  // addresses are not multiples of the unit
     i32 valid;
 };
 
@@ -83,6 +84,24 @@ template <>
 __device__ __forceinline__ uint4 fill_unit<uint4>(const Wave& w) {
     return make_uint4((u32)w.fill_low, (u32)(w.fill_low >> 32),
                       (u32)w.fill_high, (u32)(w.fill_high >> 32));
+}
+
+template <typename T>
+__device__ __forceinline__ T load_unit(const u8* p, bool bytewise) {
+    if (!bytewise) return *(const T*)p;
+    T value;
+#pragma unroll
+    for (u32 i = 0; i < sizeof(T); ++i) ((u8*)&value)[i] = p[i];
+    return value;
+}
+template <typename T>
+__device__ __forceinline__ void store_unit(u8* p, T value, bool bytewise) {
+    if (!bytewise) {
+        *(T*)p = value;
+        return;
+    }
+#pragma unroll
+    for (u32 i = 0; i < sizeof(T); ++i) p[i] = ((const u8*)&value)[i];
 }
 
 // ---- addresses --------------------------------------------------------------------------------
@@ -194,23 +213,24 @@ __device__ void fold(const Wave& w, i64 i, bool present, Row& row) {
         row.array_list[axes] = 0;
         ++axes;
     }
+    u64 bits = w.array + (u64)array_offset;
+    if (present) bits |= w.chunks[i] + (u64)chunk_offset;
+    for (i32 a = 0; a < w.flat_axes; ++a) bits |= (u64)w.flat[2 * a + 1];
+    const bool run = elements && axes && !row.array_list[axes - 1] &&
+                     row.chunk_stride[axes - 1] == N && row.array_stride[axes - 1] == N;
+    for (i32 a = 0; a < axes; ++a) {
+        const bool last = run && a == axes - 1;
+        bits |= last ? (u64)row.count[a] * N : (u64)row.array_stride[a];
+        if (present && !last && !w.flat_axes) bits |= (u64)row.chunk_stride[a];
+    }
     i32 unit = N;
-    if (elements && axes && !row.array_list[axes - 1] && row.chunk_stride[axes - 1] == N &&
-        row.array_stride[axes - 1] == N) {
-        u64 bits = w.array + (u64)array_offset;
-        bits |= (u64)row.count[axes - 1] * N;
-        if (present) bits |= w.chunks[i] + (u64)chunk_offset;
-        for (i32 a = 0; a < axes - 1; ++a) {
-            bits |= (u64)row.array_stride[a];
-            if (present) bits |= (u64)row.chunk_stride[a];
-        }
-        // Unravelled chunk offsets have no common alignment; they come with one list axis alone,
-        // which is never the contiguous one.
+    if (run) {
         while (unit < 16 && aligned(bits, 2 * unit)) unit *= 2;
         row.count[axes - 1] /= unit / N;
         row.chunk_stride[axes - 1] = unit;
         row.array_stride[axes - 1] = unit;
     }
+    row.bytewise = !aligned(bits, N);
     row.chunk_offset = chunk_offset;
     row.array_offset = array_offset;
     row.elements = elements;
@@ -242,16 +262,17 @@ __device__ void copy_units(const Wave& w, const Row& row, u64 chunk_address, i64
                 continue;
             }
             if (SCATTER) {
-                value[k] = present ? swapped(*(const T*)(chunk + in_chunk), w.swap) : fill;
+                value[k] = present ? swapped(load_unit<T>(chunk + in_chunk, row.bytewise), w.swap)
+                                   : fill;
                 target[k] = array + in_array;
             } else {
-                value[k] = swapped(*(const T*)(array + in_array), w.swap);
+                value[k] = swapped(load_unit<T>(array + in_array, row.bytewise), w.swap);
                 target[k] = chunk + in_chunk;
             }
         }
 #pragma unroll
         for (int k = 0; k < CUZARR_SCATTER_UNROLL; ++k) {
-            if (target[k]) *(T*)target[k] = value[k];
+            if (target[k]) store_unit<T>(target[k], value[k], row.bytewise);
         }
     }
 }
@@ -261,10 +282,8 @@ __device__ __forceinline__ void copy_rows(const Wave& w, const i64* __restrict__
     __shared__ Row rows[CUZARR_SCATTER_WARPS];
     const u32 lane = threadIdx.x % CUZARR_WARP;
     Row& row = rows[threadIdx.x / CUZARR_WARP];
-    const i64 warps = (i64)gridDim.x * (blockDim.x / CUZARR_WARP);
     const i64 tasks = w.n > 0 && w.s <= CUZARR_MAX_AXES ? tile_first[w.n] : 0;
-    const i64 own = (i64)blockIdx.x * (blockDim.x / CUZARR_WARP) + threadIdx.x / CUZARR_WARP;
-    for (i64 task = own; task < tasks; task += warps) {
+    for (i64 task = first_warp(); task < tasks; task += all_warps()) {
         const Task t = find_task(tile_first, w.n, task);
         const u64 chunk = w.chunks[t.item];
         __syncwarp();  // the row of the task before is no longer read
