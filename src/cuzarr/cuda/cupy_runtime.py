@@ -188,6 +188,11 @@ class CupyRuntime:
         with self._current(array.nbytes):
             return array.copy()
 
+    def astype(self, array: DeviceArray, dtype: np.dtype[Any]) -> DeviceArray:
+        """Return a device array cast to ``dtype``."""
+        with self._current(array.size * dtype.itemsize):
+            return array.astype(dtype, copy=False)
+
     def to_host(self, value: DeviceArray) -> npt.NDArray[Any]:
         """Return a host copy of a device array; waits."""
         with self._current():

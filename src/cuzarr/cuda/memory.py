@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
@@ -25,6 +26,13 @@ _SMALLEST = 1 << 16
 def align(nbytes: int) -> int:
     """Round up to a multiple of ``ALIGNMENT``."""
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+def tile_table(nbytes: npt.NDArray[np.int64], tile_bytes: int) -> npt.NDArray[np.int64]:
+    """Return the exclusive prefix sum of how many tiles each item has: ``kernels/README.md``."""
+    tiles = np.zeros(len(nbytes) + 1, np.int64)
+    np.cumsum(-(-nbytes // tile_bytes), out=tiles[1:])
+    return tiles
 
 
 class Slab:
@@ -104,13 +112,22 @@ class Tables:
     def __init__(self, runtime: Runtime, slabs: SlabPool, stream: Stream) -> None:
         self._runtime, self._slabs, self._stream = runtime, slabs, stream
         self._parts: list[tuple[int, npt.NDArray[Any]]] = []
-        self._nbytes = 0
+        self._late: list[tuple[int, Callable[[], npt.NDArray[Any]]]] = []
+        self._end = self._nbytes = 0
         self._buffer: DeviceBuffer | None = None
 
     def add(self, array: npt.NDArray[Any]) -> int:
         """Add an array; its place in the device copy is ``pointer(offset)`` after ``send``."""
         offset = self.reserve(array.nbytes)
         self._parts.append((offset, np.ascontiguousarray(array)))
+        self._end = self._nbytes
+        return offset
+
+    def add_late(self, nbytes: int, make: Callable[[], npt.NDArray[Any]]) -> int:
+        """Add an array that holds pointers into these tables: it is made when they are known."""
+        offset = self.reserve(nbytes)
+        self._late.append((offset, make))
+        self._end = self._nbytes
         return offset
 
     def reserve(self, nbytes: int) -> int:
@@ -122,15 +139,16 @@ class Tables:
     def send(self) -> None:
         """Allocate and queue the copy."""
         self._buffer = self._runtime.alloc(self._nbytes, self._stream)
-        end = max((offset + part.nbytes for offset, part in self._parts), default=0)
-        if end == 0:
+        if self._end == 0:
             return
-        slab = self._slabs.take(end)
+        self._parts += [(offset, make()) for offset, make in self._late]
+        slab = self._slabs.take(self._end)
         for offset, part in self._parts:
             slab.array[offset : offset + part.nbytes] = part.reshape(-1).view(np.uint8)
-        self._runtime.upload(self._buffer.ptr, slab.pinned, end, self._stream)
+        self._runtime.upload(self._buffer.ptr, slab.pinned, self._end, self._stream)
         self._slabs.give(slab, self._runtime.record(self._stream))
         self._parts.clear()
+        self._late.clear()
 
     def pointer(self, offset: int) -> np.uint64:
         """Return the device pointer of what ``add`` or ``reserve`` placed."""

@@ -16,7 +16,17 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-from ctypes import POINTER, Structure, byref, c_char_p, c_int32, c_size_t, c_uint8, c_uint32, c_void_p
+from ctypes import (
+    POINTER,
+    Structure,
+    byref,
+    c_char_p,
+    c_int32,
+    c_size_t,
+    c_uint8,
+    c_uint32,
+    c_void_p,
+)
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -205,4 +215,5 @@ def _wheel_folders() -> list[Path]:
         return []
     if spec is None or spec.submodule_search_locations is None:
         return []
-    return [Path(root) / lib for root in spec.submodule_search_locations for lib in ("lib64", "lib")]
+    roots = [Path(root) for root in spec.submodule_search_locations]
+    return [root / lib for root in roots for lib in ("lib64", "lib")]

@@ -2,7 +2,7 @@
 
 1. A device decodes one stream slowly and thousands at once; a host thread, the reverse.
    :class:`Placement` compares the streams of a wave with the least number that pays per format.
-2. What was decided, and why, is kept as :class:`PlacementRecord` (``array.device_plan``).
+2. What was decided, and why, goes to the call's report (``array.device_plan``).
 
 **The thresholds are provisional**: they are estimates from published decompression rates per
 stream and per core, not measurements of this code on a device. ``config`` key ``cuda.placement``
@@ -11,39 +11,16 @@ overrides them, e.g. ``{"Zstd": 64}``; 0 always decodes on the device.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Final, Literal
 
-Where = Literal["device", "host"]
+from cuzarr.engine.report import Where
+
 Mode = Literal["checked", "trusted", "host"]
 MODES: Final = ("checked", "trusted", "host")
 
 #: Least number of independent streams in a wave, by nvCOMP format. Provisional, see above.
 MIN_STREAMS: Final[Mapping[str, int]] = {"LZ4": 64, "Zstd": 256}
-
-
-@dataclass(frozen=True, slots=True)
-class PlacementRecord:
-    """Where one step of a wave ran.
-
-    Attributes
-    ----------
-    step : str
-        Codec and format: "blosc (lz4)", "zstd", "crc32c", "gzip", "copy".
-    where : {"device", "host"}
-    why : str
-    chunks, streams : int
-    nbytes : int
-        Decoded bytes.
-    """
-
-    step: str
-    where: Where
-    why: str
-    chunks: int
-    streams: int
-    nbytes: int
 
 
 class Placement:
@@ -58,7 +35,9 @@ class Placement:
         Least streams by format, over ``MIN_STREAMS``.
     """
 
-    def __init__(self, mode: Mode, nvcomp: bool, overrides: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, mode: Mode, nvcomp: bool, overrides: Mapping[str, int] | None = None
+    ) -> None:
         if mode not in MODES:
             raise ValueError(f"device_decode must be one of {', '.join(MODES)}, not {mode!r}")
         unknown = set(overrides or {}) - set(MIN_STREAMS)
@@ -79,15 +58,3 @@ class Placement:
             return "host", f"{streams} streams, fewer than the {least} that pay on a device"
         return "device", f"{streams} streams"
 
-
-def summarize(records: Iterable[PlacementRecord]) -> list[PlacementRecord]:
-    """Add up the records that agree in step, place and the kind of reason."""
-    found: dict[tuple[str, str], PlacementRecord] = {}
-    for record in records:
-        key = (record.step, record.where)
-        old = found.get(key)
-        found[key] = record if old is None else PlacementRecord(
-            record.step, record.where, old.why, old.chunks + record.chunks,
-            old.streams + record.streams, old.nbytes + record.nbytes,
-        )  # fmt: skip
-    return list(found.values())

@@ -2,9 +2,11 @@
 
 1. A forked child says no: a CUDA context does not survive a fork, and its parent may hold one.
 2. ``CUDA_VISIBLE_DEVICES`` may hide every device.
-3. NVML (``libnvidia-ml.so.1``) counts the devices and tells the driver's CUDA version; it makes no
-   context, so a process that only probed can still be forked.
-4. ``libcuda.so.1`` must be there, and CuPy, built for a CUDA that the driver can run.
+3. ``libcuda.so.1`` must be there; NVML (``libnvidia-ml.so.1``) counts the devices and tells the
+   driver's CUDA version. It makes no context, so a process that only probed can still be forked.
+   In a container without NVML, ``/proc/driver/nvidia/gpus`` and ``cuDriverGetVersion``, which
+   needs no ``cuInit``, say the same.
+4. CuPy must be installed, built for a CUDA that the driver can run.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 _UUID_BYTES = 96
+_PROC = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Probe:
 @cache
 def probe() -> Probe:
     """Say how many devices can be used, and why; the answer is kept for the process."""
-    if _forked:
+    if _fork["done"]:
         return Probe(0, "this process was forked, and CUDA does not survive a fork (use spawn)")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and visible.strip() in ("", "-1", "NoDevFiles"):
@@ -66,16 +70,23 @@ class Driver:
 
 
 def query_driver(open_library: Callable[[str], Any] = ctypes.CDLL) -> Driver | None:
-    """Ask NVML, or return None where there is no driver."""
+    """Ask NVML, or what the kernel module shows; None where there is no driver."""
+    version = ctypes.c_int(0)
     try:
-        open_library("libcuda.so.1")
-        nvml = open_library("libnvidia-ml.so.1")
+        libcuda = open_library("libcuda.so.1")
     except OSError:
         return None
+    try:
+        nvml = open_library("libnvidia-ml.so.1")
+    except OSError:
+        devices = _PROC.iterdir() if _PROC.is_dir() else ()
+        if libcuda.cuDriverGetVersion(ctypes.byref(version)) != 0:
+            return None
+        return Driver(("",) * len(list(devices)), _major_minor(version.value))
     if nvml.nvmlInit_v2() != 0:
         return None
     try:
-        count, version = ctypes.c_uint(0), ctypes.c_int(0)
+        count = ctypes.c_uint(0)
         if nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)) != 0:
             return None
         if nvml.nvmlSystemGetCudaDriverVersion_v2(ctypes.byref(version)) != 0:
@@ -83,7 +94,7 @@ def query_driver(open_library: Callable[[str], Any] = ctypes.CDLL) -> Driver | N
         uuids = tuple(_uuid(nvml, i) for i in range(count.value))
     finally:
         nvml.nvmlShutdown()
-    return Driver(uuids, (version.value // 1000, version.value % 1000 // 10))
+    return Driver(uuids, _major_minor(version.value))
 
 
 def count_visible(visible: str, uuids: tuple[str, ...]) -> int:
@@ -125,6 +136,10 @@ def _installed(distribution: str) -> bool:
     return True
 
 
+def _major_minor(version: int) -> tuple[int, int]:
+    return version // 1000, version % 1000 // 10
+
+
 def _uuid(nvml: Any, index: int) -> str:
     handle, text = ctypes.c_void_p(), ctypes.create_string_buffer(_UUID_BYTES)
     if nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)) != 0:
@@ -134,12 +149,11 @@ def _uuid(nvml: Any, index: int) -> str:
     return text.value.decode()
 
 
-_forked = False
+_fork = {"done": False}
 
 
 def _after_fork() -> None:
-    global _forked
-    _forked = True
+    _fork["done"] = True
     probe.cache_clear()
 
 

@@ -114,21 +114,29 @@ class Runtime(Protocol):
 
     def to_device(self, value: Any) -> DeviceArray:
         """Return ``value`` (host or device array) as an array of this device, without copying one
-        that is there; ordered on the caller's stream."""
+        that is there; ordered on the caller's stream.
+        """
+        ...
+
+    def astype(self, array: DeviceArray, dtype: np.dtype[Any]) -> DeviceArray:
+        """Return a device array cast as NumPy casts; ordered on the caller's stream."""
         ...
 
     def to_host(self, value: DeviceArray) -> npt.NDArray[Any]:
         """Return a host copy of a device array; waits."""
         ...
 
-    def describe(self, array: DeviceArray) -> tuple[int, tuple[int, ...], tuple[int, ...], np.dtype[Any]]:
+    def describe(
+        self, array: DeviceArray
+    ) -> tuple[int, tuple[int, ...], tuple[int, ...], np.dtype[Any]]:
         """Return (pointer, shape, strides in bytes, dtype) of an array of this device."""
         ...
 
 
 class NvComp(Protocol):
     """nvCOMP's batched C API (headers ``nvcomp/*.h`` of 5.x and 6.x); formats "LZ4", "Zstd",
-    "Deflate", "Gzip", "Snappy". Pointer and size arrays are in device memory."""
+    "Deflate", "Gzip", "Snappy". Pointer and size arrays are in device memory.
+    """
 
     version: tuple[int, int, int]
 
@@ -144,5 +152,6 @@ class NvComp(Protocol):
                    out_actual: int, n: int, temp: int, temp_bytes: int, out_ptrs: int,
                    statuses: int, stream: Stream) -> None:  # fmt: skip
         """Queue one batched decompression; every argument but ``n``, ``temp_bytes`` is a device
-        pointer (uint64 pointers, uint64 sizes, int32 statuses; status 0 = success)."""
+        pointer (uint64 pointers, uint64 sizes, int32 statuses; status 0 = success).
+        """
         ...

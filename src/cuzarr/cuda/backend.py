@@ -1,0 +1,63 @@
+"""The CUDA backend: the verbs of ``engine.backend`` on one device.
+
+``read_pass`` and ``write_pass`` hold them; they are written against ``cuda.runtime`` alone, so all
+of this runs on the emulated device of the tests as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cuzarr.cuda.placement import Mode, Placement
+from cuzarr.cuda.read_pass import CudaReadPass
+from cuzarr.cuda.runtime import DeviceArray, Runtime
+from cuzarr.cuda.shared import Shared
+from cuzarr.cuda.write_pass import CudaWritePass
+from cuzarr.engine.batch import Job
+
+DEFAULT_BUDGET = 1 << 30
+DEFAULT_SLAB_BYTES = 1 << 28
+
+
+class CudaBackend:
+    """Decodes on a device, or on host threads where that is better; results live on the device.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    budget : int
+        Bytes of device scratch per call.
+    slab_bytes : int
+        Bytes of each pinned slab; three are kept.
+    device_decode : {"checked", "trusted", "host"}
+        ``checked``: nvCOMP decodes what passed every check that headers and checksums allow.
+        ``trusted``: checksums are verified on the device, not before. ``host``: the host decodes
+        everything that is compressed.
+    placement : mapping of str to int
+        Least number of streams in a wave that the device decodes, by nvCOMP format.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        budget: int = DEFAULT_BUDGET,
+        slab_bytes: int = DEFAULT_SLAB_BYTES,
+        device_decode: Mode = "checked",
+        placement: Mapping[str, int] | None = None,
+    ) -> None:
+        self.runtime = runtime
+        self.name = runtime.name
+        decide = Placement(device_decode, runtime.nvcomp is not None, placement)
+        self._shared = Shared(runtime, budget, slab_bytes, decide)
+
+    def begin_read(self, job: Job, out: DeviceArray | None) -> CudaReadPass:
+        """Start a read into ``out``, or into a new C-contiguous array."""
+        if out is None:
+            out = self.runtime.empty(job.plan.shape, job.dtype.newbyteorder("="))
+        return CudaReadPass(self._shared, job, out)
+
+    def begin_write(self, job: Job, value: Any, write_empty_chunks: bool) -> CudaWritePass:
+        """Start a write of ``value``: a NumPy array, an array of a device, or a scalar."""
+        return CudaWritePass(self._shared, job, value, write_empty_chunks)

@@ -1,0 +1,44 @@
+"""What the calls of one CUDA backend share: runtime, memory pools, limits, placement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cuzarr.cuda.memory import Keeper, SlabPool
+from cuzarr.cuda.placement import Placement
+from cuzarr.cuda.runtime import Runtime
+from cuzarr.cuda.streams import LanePool
+
+MAX_WAVE_CHUNKS = 65536  #: per wave, so that its tables stay a few megabytes
+
+
+@dataclass(frozen=True)
+class Shared:
+    """State of a backend.
+
+    Attributes
+    ----------
+    runtime : Runtime
+    budget : int
+        Bytes of device scratch per call.
+    slab_bytes : int
+        Bytes of each pinned slab.
+    placement : Placement
+    slabs : SlabPool
+    lanes : LanePool
+    """
+
+    runtime: Runtime
+    budget: int
+    slab_bytes: int
+    placement: Placement
+    slabs: SlabPool = field(init=False)
+    lanes: LanePool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "slabs", SlabPool(self.runtime, 3 * self.slab_bytes))
+        object.__setattr__(self, "lanes", LanePool(self.runtime))
+
+    def keeper(self) -> Keeper:
+        """Return a new holder of memory that queued work uses."""
+        return Keeper(self.runtime)

@@ -1,0 +1,269 @@
+"""Writing from a device.
+
+1. ``gather`` builds the decoded chunks of a wave in device memory: chunks that the value does not
+   cover whole start as what is stored (fetched and decoded like a read), or as the fill value;
+   then one launch copies the value's elements in.
+2. The chunks are downloaded into a pinned slab; ``encode`` waits for that and encodes them on the
+   host threads with the codec chain.
+
+The value may be a host array, an array of any device, or a scalar: only its distinct elements go
+to the device, broadcasting is strides of 0.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cuzarr.codecs.base import Bytes
+from cuzarr.cuda.decoder import TABLE_BYTES, WaveDecoder
+from cuzarr.cuda.device_decode import FirstBad
+from cuzarr.cuda.memory import Slab, Tables
+from cuzarr.cuda.read_pass import fill_bytes, raise_first, read_words, settle
+from cuzarr.cuda.rows import ChunkLayout, DeviceView, RowCopy, split_rows
+from cuzarr.cuda.runtime import DeviceBuffer, Event
+from cuzarr.cuda.shared import MAX_WAVE_CHUNKS, Shared
+from cuzarr.engine.batch import EncodedWave, Job, Wave
+from cuzarr.engine.pool import pool, threads
+from cuzarr.errors import ShapeMismatchError
+from cuzarr.plan.chunk_plan import PlanRows
+
+_POINT_BYTES = 16  # of lists, per point
+_RUN_BYTES = 1 << 20
+_DLPACK_CPU = 1  # kDLCPU of dlpack.h
+
+
+@dataclass
+class Piece:
+    """Some chunks of a wave on their way to the host, one behind another in ``memory``."""
+
+    wave: Wave
+    memory: npt.NDArray[np.uint8]
+    slab: Slab | None
+    words: npt.NDArray[np.uint8]
+    done: Event
+
+
+@dataclass
+class Gathered:
+    """A wave whose first piece is under way; a wave of large shards has several."""
+
+    wave: Wave
+    first: Piece
+    rest: list[Wave]
+
+
+class CudaWritePass:
+    """One write call on a device.
+
+    Parameters
+    ----------
+    shared : Shared
+    job : Job
+    value : array-like
+        Of ``job.plan.shape``, or broadcast to it.
+    write_empty_chunks : bool
+    """
+
+    def __init__(self, shared: Shared, job: Job, value: Any, write_empty_chunks: bool) -> None:
+        runtime = shared.runtime
+        self._shared, self._job, self._write_empty = shared, job, write_empty_chunks
+        self._caller = runtime.caller_stream()
+        self._value, view = _device_value(shared, job, value)
+        self._lane = lane = shared.lanes.take()
+        lane.begin(self._caller)
+        chunk = job.chain.chunk
+        self._native = chunk.dtype.newbyteorder("=")
+        self._images = ChunkLayout.native(chunk.shape, chunk.dtype.itemsize)
+        self._fill = fill_bytes(job)
+        self._first_bad = FirstBad(runtime, lane.work)
+        self._decoder = WaveDecoder(shared, job, lane, self._first_bad)
+        self._copy = RowCopy(
+            runtime, "gather", view, self._images, self._fill, self._first_bad.bounds
+        )
+        self._points = max(1, shared.budget // 8 // _POINT_BYTES)
+        fitting = min(shared.budget // 4, shared.slab_bytes) // (self._images.nbytes + TABLE_BYTES)
+        self.wave_chunks = min(max(1, fitting), self._decoder.wave_chunks, MAX_WAVE_CHUNKS)
+
+    def gather(self, wave: Wave) -> Gathered:
+        """Queue the building of a wave's chunks and their download."""
+        limit = self.wave_chunks
+        parts = [wave.take(slice(i, i + limit)) for i in range(0, len(wave), limit)]
+        return Gathered(wave, self._gather(parts[0]), parts[1:])
+
+    def encode(self, gathered: Gathered) -> EncodedWave:
+        """Wait for the downloads and encode every chunk on the host threads."""
+        values: list[Bytes | None] = []
+        piece: Piece | None = gathered.first
+        waiting = iter(gathered.rest)
+        while piece is not None:
+            following = next(waiting, None)
+            ahead = None if following is None else self._gather(following)
+            self._shared.runtime.wait_event(piece.done)
+            raise_first(self._job, self._decoder, FirstBad.parse(piece.words))
+            values += self._encode(piece)
+            if piece.slab is not None:
+                self._shared.slabs.give(piece.slab, None)
+            piece = ahead
+        return EncodedWave(gathered.wave, values)
+
+    def finish(self) -> None:
+        """Wait and raise the first error."""
+        words = read_words(self._shared, self._lane.work, self._first_bad)
+        event = self._lane.end(self._caller)
+        self._shared.runtime.wait_event(event)
+        self._shared.lanes.give(self._lane)
+        raise_first(self._job, self._decoder, words)
+
+    def abort(self) -> None:
+        """Stop, and order the caller's stream behind what is queued: it reads the value."""
+        self._decoder.abort()
+        settle(self._shared, self._lane, self._caller)
+
+    def _gather(self, wave: Wave) -> Piece:
+        runtime, lane = self._shared.runtime, self._lane
+        n, nbytes = len(wave), self._images.nbytes
+        images = runtime.alloc(n * nbytes, lane.work)
+        self._prefill(wave, images)
+        self._copy.prepare(wave.rows, lane.work)
+        pointers = images.ptr + nbytes * np.arange(n, dtype=np.uint64)
+        for which, rows in split_rows(wave.rows, self._points):
+            tables = Tables(runtime, self._shared.slabs, lane.work)
+            launch = self._copy.add(tables, rows, pointers[which])
+            tables.send()
+            self._copy.launch(tables, launch, which.start, lane.work)
+        total = n * nbytes
+        slab = self._shared.slabs.take(total) if total <= self._shared.slab_bytes else None
+        memory = np.empty(total, np.uint8) if slab is None else slab.array[:total]
+        runtime.download(memory, images.ptr, total, lane.work)
+        words = np.empty(FirstBad.NBYTES, np.uint8)
+        runtime.download(words, self._first_bad.pointer, FirstBad.NBYTES, lane.work)
+        return Piece(wave, memory, slab, words, runtime.record(lane.work))
+
+    def _encode(self, piece: Piece) -> list[Bytes | None]:
+        n, size = len(piece.wave), self._images.nbytes
+        run = min(max(1, _RUN_BYTES // max(1, size)), -(-n // threads()))
+        futures: list[Future[list[Bytes | None]]] = [
+            pool().submit(self._encode_run, piece, first, min(first + run, n))
+            for first in range(0, n, run)
+        ]
+        try:
+            return [value for future in futures for value in future.result()]
+        finally:
+            for future in futures:
+                if not future.cancel():
+                    future.exception()
+
+    def _prefill(self, wave: Wave, images: DeviceBuffer) -> None:
+        """Write what is stored, or the fill value, to the images that the value does not cover."""
+        rows, shape = wave.rows, np.array(self._images.shape, np.int64)
+        covered = np.zeros(len(rows), np.bool_)
+        if not rows.flat:
+            covered = rows.complete & (rows.count == shape).all(axis=1)
+        which = np.flatnonzero(~covered)
+        if len(which) == 0:
+            return
+        part = wave.take(which)
+        part = Wave(part.index, part.rows, part.requests, part.present & ~part.rows.complete)
+        decoded = self._decoder.decode(self._decoder.fetch(part))
+        whole = _whole_chunks(which, self._images.shape)
+        n, strides = len(rows), (self._images.nbytes, *self._images.strides)
+        view = DeviceView(images.ptr, (n, *self._images.shape), strides, self._native)
+        copy = RowCopy(
+            self._shared.runtime, "scatter", view, _with_slot(self._decoder.layout), self._fill,
+            self._first_bad.bounds,
+        )  # fmt: skip
+        launch = copy.add(decoded.tables, whole, decoded.pointers)
+        self._decoder.run(decoded)
+        copy.launch(decoded.tables, launch, decoded.base, self._lane.work)
+        self._decoder.release(decoded)
+
+    def _encode_run(self, piece: Piece, first: int, last: int) -> list[Bytes | None]:
+        chain, shape = self._job.chain, self._images.shape
+        dtype, nbytes = chain.chunk.dtype, self._images.nbytes
+        values: list[Bytes | None] = []
+        for i in range(first, last):
+            raw = piece.memory[i * nbytes : (i + 1) * nbytes]
+            if not self._write_empty and is_fill(raw, self._fill):
+                values.append(None)
+                continue
+            chunk = raw.view(self._native).reshape(shape).astype(dtype, copy=False)
+            value = chain.encode(piece.wave.requests.key(i), chunk)
+            # The slab is used again: what is not a copy of it must become one.
+            if isinstance(value, bytes):
+                values.append(value)
+            else:
+                values.append(bytes(value))
+        return values
+
+
+def is_fill(raw: npt.NDArray[np.uint8], fill: bytes) -> bool:
+    """Whether every element has exactly the bits of the fill value (-0.0 is not 0.0)."""
+    items = raw.reshape(-1, len(fill))
+    if len(items) == 0:
+        return True
+    pattern = np.frombuffer(fill, np.uint8)
+    if not ((items[0] == pattern).all() and (items[-1] == pattern).all()):
+        return False
+    return bool((raw[len(fill) :] == raw[: -len(fill)]).all()) if len(items) > 1 else True
+
+
+def _whole_chunks(slots: npt.NDArray[np.int64], shape: tuple[int, ...]) -> PlanRows:
+    """Return rows that copy whole chunks to ``slots`` of an array of chunks."""
+    n, d = len(slots), len(shape)
+    count = np.ones((n, d + 1), np.int64)
+    count[:, 1:] = shape
+    out = np.zeros((n, d + 1), np.int64)
+    out[:, 0] = slots
+    zeros = np.zeros((n, d + 1), np.int64)
+    return PlanRows(
+        zeros, zeros, count, out, np.ones(d + 1, np.int64), (None,) * (d + 1), np.ones(n, np.bool_)
+    )
+
+
+def _with_slot(layout: ChunkLayout) -> ChunkLayout:
+    return ChunkLayout((1, *layout.shape), (0, *layout.strides), layout.nbytes, layout.swap)
+
+
+def _device_value(shared: Shared, job: Job, value: Any) -> tuple[Any, DeviceView]:
+    """Return the value in device memory, as native elements of the job's dtype, and its view."""
+    runtime, shape = shared.runtime, job.plan.shape
+    native = job.dtype.newbyteorder("=")
+    if not runtime.is_device_array(value) and _in_host_memory(value):
+        host = np.asarray(value)
+        full = host.shape
+        distinct = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in host.strides)
+        array = runtime.to_device(np.ascontiguousarray(host[distinct].astype(native, copy=False)))
+    else:
+        array = runtime.to_device(value)
+        full = runtime.describe(array)[1]
+        if runtime.describe(array)[3] != native:
+            array = runtime.astype(array, native)
+    return array, _broadcast(DeviceView(*runtime.describe(array)), full, shape)
+
+
+def _in_host_memory(value: Any) -> bool:
+    if isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array_interface__"):
+        return True
+    if hasattr(value, "__dlpack_device__"):
+        return int(value.__dlpack_device__()[0]) == _DLPACK_CPU
+    return not hasattr(value, "__cuda_array_interface__")
+
+
+def _broadcast(view: DeviceView, full: tuple[int, ...], shape: tuple[int, ...]) -> DeviceView:
+    """View a value of shape ``full`` as ``shape``; lengths of 1, and of stride 0, stand for any."""
+    fits = len(full) <= len(shape) and all(
+        n in (1, wanted) for n, wanted in zip(full[::-1], shape[::-1], strict=False)
+    )
+    if not fits:
+        raise ShapeMismatchError(f"a value of shape {full} does not fit a selection of {shape}")
+    strides = [0] * len(shape)
+    lead = len(shape) - len(full)
+    for a, length in enumerate(view.shape):
+        if length != 1:
+            strides[lead + a] = view.strides[a]
+    return DeviceView(view.pointer, shape, tuple(strides), view.dtype)
