@@ -274,8 +274,10 @@ class Array:
         return self._read(plan_mask(mask, self.shape, self.chunks), mask, out)
 
     def get_block_selection(self, selection: Any, *, out: AnyArray | None = None) -> Any:
-        """Read whole chunks by their grid coordinates: integers and slices."""
-        return self._read(plan_block(selection, self.shape, self.chunks), None, out)
+        """Read whole chunks (shards, where there are) by grid coordinates: integers and slices."""
+        return self._read(
+            plan_block(selection, self.shape, self.chunks, self._spec.chunk_shape), None, out
+        )
 
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
@@ -347,8 +349,8 @@ class Array:
         self._write(plan_mask(mask, self.shape, self.chunks), value)
 
     def set_block_selection(self, selection: Any, value: Any) -> None:
-        """Write whole chunks by their grid coordinates."""
-        self._write(plan_block(selection, self.shape, self.chunks), value)
+        """Write whole chunks (shards, where there are) by their grid coordinates."""
+        self._write(plan_block(selection, self.shape, self.chunks, self._spec.chunk_shape), value)
 
     def _write(self, plan: ChunkPlan, value: Any) -> None:
         self._check_writable()
@@ -400,7 +402,7 @@ class Array:
         """
         self._check_writable()
         first = shape[0] if len(shape) == 1 else shape
-        new = (first,) if isinstance(first, int | np.integer) else tuple(first)  # type: ignore[arg-type]
+        new = (first,) if isinstance(first, int | np.integer) else tuple(first)
         if len(new) != self.ndim:
             raise ShapeMismatchError(f"cannot resize {self.ndim} dimensions to shape {new}")
         lengths = []

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from cuzarr.meta.spec import ArraySpec
 
 if TYPE_CHECKING:
     from cuzarr.array import Array
@@ -69,9 +71,9 @@ def _branches(group: Group, level: int | None) -> tuple[Tree, ...]:
         return ()
     below = None if level is None else level - 1
     return tuple(
-        Tree(name, _branches(node, below))
-        if hasattr(node, "members")
-        else Tree(f"{name} {node.shape} {node.dtype}")
+        Tree(f"{name} {spec.shape} {spec.dtype}")
+        if isinstance(spec := node.metadata, ArraySpec)
+        else Tree(name, _branches(cast("Group", node), below))
         for name, node in group.members()
     )
 

@@ -239,7 +239,9 @@ class Group:
         if found.shape != wanted:
             raise NodeTypeError(f"array {found.name!r} has shape {found.shape}, not {wanted}")
         if dtype is not None and not np.can_cast(found.dtype, dtype):
-            raise NodeTypeError(f"array {found.name!r} has data type {found.dtype}, not {dtype}")
+            raise NodeTypeError(
+                f"array {found.name!r} has data type {found.dtype}, not {np.dtype(dtype)}"
+            )
         return found
 
     def create(self, name: str, **options: Any) -> Array:

@@ -38,7 +38,7 @@ class ZstdCodec(BytesBytesCodec):
         refuse_unknown(configuration, "level", "checksum")
         return cls(
             take_int(configuration, "level", 0, -131072, 22),
-            take_bool(configuration, "checksum", False),
+            take_bool(configuration, "checksum", default=False),
         )
 
     def configuration(self) -> dict[str, Any]:

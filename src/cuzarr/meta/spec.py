@@ -80,7 +80,7 @@ class ArraySpec:
     dimension_names: tuple[str | None, ...] | None = None
     order: Literal["C", "F"] = "C"
     zarr_format: ZarrFormat = 3
-    document: Mapping[str, JSON] = field(default_factory=dict)
+    document: Mapping[str, JSON] = field(default_factory=dict, compare=False)
 
     @property
     def ndim(self) -> int:
@@ -94,7 +94,7 @@ class GroupSpec:
 
     attributes: Mapping[str, JSON] = field(default_factory=dict)
     zarr_format: ZarrFormat = 3
-    document: Mapping[str, JSON] = field(default_factory=dict)
+    document: Mapping[str, JSON] = field(default_factory=dict, compare=False)
 
 
 NodeSpec = ArraySpec | GroupSpec
