@@ -133,10 +133,10 @@ def check(operation: str, result: Any, tile: Float32, size: Extent, inputs: Inpu
         assert result.shape == size.shape, f"{operation}: shape {result.shape}"
         _same(operation, result.reshape(-1, *tile.shape), tile[None])
     elif operation == "rows":
-        _same(operation, result, tile[inputs.rows % size.rows])
+        _same(operation, result, tile[_beside(tile, inputs.rows % size.rows)])
     elif operation == "points":
         i, j = inputs.points
-        _same(operation, result, tile[i % size.rows, j])
+        _same(operation, result, tile[_beside(tile, i % size.rows), _beside(tile, j)])
     else:
         _check_windows(result, tile, size, inputs)
 
@@ -144,8 +144,17 @@ def check(operation: str, result: Any, tile: Float32, size: Extent, inputs: Inpu
 def _check_windows(result: Sequence[Any], tile: Float32, size: Extent, inputs: Inputs) -> None:
     assert len(result) == len(inputs.corners), f"{len(result)} windows"
     for window, (rows, columns) in zip(result, inputs.windows(), strict=True):
-        wanted = tile[np.arange(rows.start, rows.stop) % size.rows, columns]
+        wanted = tile[_beside(tile, np.arange(rows.start, rows.stop) % size.rows), columns]
         _same(f"window at {rows.start}, {columns.start}", window, wanted)
+
+
+def _beside(array: Any, index: npt.NDArray[np.int64]) -> Any:
+    """Return an index where ``array`` lives."""
+    if isinstance(array, np.ndarray):
+        return index
+    import cupy
+
+    return cupy.asarray(index)
 
 
 def _same(what: str, got: Any, wanted: Any) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,12 @@ def create_empty(path: Path, layout: Layout, shape: tuple[int, int]) -> Any:
     )
 
 
+def load(path: Path) -> dict[str, bytes]:
+    """Return every object of a stored array by its key."""
+    files = [file for file in path.rglob("*") if file.is_file()]
+    return {str(file.relative_to(path)): file.read_bytes() for file in files}
+
+
 def stored_bytes(path: Path) -> tuple[int, int]:
     """Return (bytes, files) of a stored array, its metadata included."""
     sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
@@ -171,17 +178,24 @@ def _repeat(path: Path, layout: Layout, size: Extent) -> None:
     if size.rows % edge:
         raise ValueError(f"layout {layout.name}: a tile of {size.rows} rows is no whole chunk grid")
     bands = size.rows // edge
+
+    def copy(k: int) -> None:
+        if layout.zarr_format == 2:
+            for name in names:
+                row, column = name.split(".")
+                shutil.copyfile(path / name, path / f"{int(row) + k * bands}.{column}")
+        else:
+            for name in names:
+                shutil.copytree(path / "c" / name, path / "c" / str(int(name) + k * bands))
+
     if layout.zarr_format == 2:
-        for file in [f for f in path.iterdir() if f.name[0].isdigit()]:
-            row, column = file.name.split(".")
-            for k in range(1, size.tiles):
-                shutil.copyfile(file, path / f"{int(row) + k * bands}.{column}")
+        names = [file.name for file in path.iterdir() if file.name[0].isdigit()]
         document = path / ".zarray"
     else:
-        for band in sorted((path / "c").iterdir(), key=lambda f: int(f.name)):
-            for k in range(1, size.tiles):
-                shutil.copytree(band, path / "c" / str(int(band.name) + k * bands))
+        names = [folder.name for folder in (path / "c").iterdir()]
         document = path / "zarr.json"
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(copy, range(1, size.tiles)))
     meta = json.loads(document.read_text())
     meta["shape"] = list(size.shape)
     document.write_text(json.dumps(meta))

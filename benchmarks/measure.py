@@ -21,7 +21,10 @@ Clock = Callable[[], float]
 
 @dataclass(slots=True)
 class Trial:
-    """One peer on one case. Only ``run`` is timed; it must return when the work is done."""
+    """One peer on one case. Only ``run`` is timed; it must return when the work is done.
+
+    ``then`` may turn the result into another one and says how many ms that took.
+    """
 
     peer: str
     prepare: Callable[[], Any]
@@ -29,6 +32,7 @@ class Trial:
     check: Callable[[Any], None]
     scope: Callable[[], AbstractContextManager[Any]]
     cleanup: Callable[[], None] = lambda: None
+    then: Callable[[Any], tuple[Any, float]] = lambda result: (result, 0.0)
 
 
 @dataclass(slots=True)
@@ -84,6 +88,8 @@ def _one(trial: Trial, outcome: Outcome) -> float:
             started = time.perf_counter()
             result = trial.run(state)
             elapsed = (time.perf_counter() - started) * 1e3
+            result, more = trial.then(result)
+            elapsed += more
             trial.check(result)
     except Exception as error:  # a peer that fails is a line of the report, not the end of it
         outcome.error = f"{type(error).__name__}: {error}"

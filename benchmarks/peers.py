@@ -63,6 +63,14 @@ class Peer:
         """Open the array at ``path`` with nothing cached."""
         raise NotImplementedError
 
+    def load(self, objects: dict[str, bytes]) -> Any:
+        """Return a store in memory with these objects; raises ``NotImplementedError``."""
+        raise NotImplementedError(f"{self.name} has no store in memory")
+
+    def open_loaded(self, store: Any, layout: Layout) -> Any:
+        """Open the array in a store of :meth:`load`."""
+        raise NotImplementedError
+
     def full(self, array: Any, inputs: Inputs) -> Any:
         """Read all of it."""
         return array[...]
@@ -101,6 +109,16 @@ class Cuzarr(Peer):
         cuzarr: Any = import_module("cuzarr")
         return cuzarr.open_array(str(path), mode="r+" if write else "r", device=self.device)
 
+    def load(self, objects: dict[str, bytes]) -> Any:
+        storage: Any = import_module("cuzarr.storage.memory")
+        store = storage.MemoryStore()
+        store.set_many(list(objects), list(objects.values()))
+        return store
+
+    def open_loaded(self, store: Any, layout: Layout) -> Any:
+        cuzarr: Any = import_module("cuzarr")
+        return cuzarr.open_array(store, mode="r", device=self.device)
+
 
 class ZarrPython(Peer):
     """zarr-python as it comes."""
@@ -116,6 +134,16 @@ class ZarrPython(Peer):
     def open(self, path: Path, layout: Layout, *, write: bool = False) -> Any:
         zarr: Any = import_module("zarr")
         return zarr.open_array(str(path), mode="r+" if write else "r")
+
+    def load(self, objects: dict[str, bytes]) -> Any:
+        buffers: Any = import_module("zarr.core.buffer.cpu")
+        storage: Any = import_module("zarr.storage")
+        wrapped = {key: buffers.Buffer.from_bytes(value) for key, value in objects.items()}
+        return storage.MemoryStore(wrapped)
+
+    def open_loaded(self, store: Any, layout: Layout) -> Any:
+        zarr: Any = import_module("zarr")
+        return zarr.open_array(store, mode="r")
 
 
 class ZarrFused(ZarrPython):
@@ -151,6 +179,9 @@ class Zarrs(ZarrPython):
             return f"zarrs has no selections of {case.operation}: it hands them to zarr-python"
         return None
 
+    def load(self, objects: dict[str, bytes]) -> Any:
+        raise NotImplementedError("zarrs takes no store in memory from Python")
+
 
 class TensorStore(Peer):
     """TensorStore: all cores for copies, its default of at least four for files."""
@@ -161,7 +192,27 @@ class TensorStore(Peer):
     def open(self, path: Path, layout: Layout, *, write: bool = False) -> Any:
         ts: Any = import_module("tensorstore")
         # A context per object: a shared one would keep the metadata of the object before.
-        context = ts.Context(
+        spec = self._spec({"driver": "file", "path": f"{path}/"}, layout)
+        return ts.open(spec, context=self._context(), read=True, write=write).result()
+
+    def load(self, objects: dict[str, bytes]) -> Any:
+        ts: Any = import_module("tensorstore")
+        context = self._context()
+        store = ts.KvStore.open({"driver": "memory"}, context=context).result()
+        for key, value in objects.items():
+            store.write(key, value).result()
+        return context
+
+    def open_loaded(self, store: Any, layout: Layout) -> Any:
+        ts: Any = import_module("tensorstore")
+        return ts.open(self._spec({"driver": "memory"}, layout), context=store, read=True).result()
+
+    def _spec(self, kvstore: dict[str, Any], layout: Layout) -> dict[str, Any]:
+        return {"driver": "zarr" if layout.zarr_format == 2 else "zarr3", "kvstore": kvstore}
+
+    def _context(self) -> Any:
+        ts: Any = import_module("tensorstore")
+        return ts.Context(
             {
                 "cache_pool": {"total_bytes_limit": 0},
                 "data_copy_concurrency": {"limit": CORES},
@@ -169,9 +220,6 @@ class TensorStore(Peer):
                 "file_io_sync": False,  # no other library here calls fsync
             }
         )
-        driver = "zarr" if layout.zarr_format == 2 else "zarr3"
-        spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/"}}
-        return ts.open(spec, context=context, read=True, write=write).result()
 
     def full(self, array: Any, inputs: Inputs) -> Any:
         return array.read().result()

@@ -68,7 +68,8 @@ def case_part(
 
 def errors(document: dict[str, Any]) -> list[str]:
     """Return what makes the run a failure: our errors, and anyone's wrong values."""
-    return [
+    found = [f"{name}: {why}" for name, why in document["missing"].items() if name == OURS]
+    return found + [
         f"{case['name']}: {name}: {result['error']}"
         for case in document["cases"]
         for name, result in case["results"].items()

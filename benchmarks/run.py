@@ -51,7 +51,7 @@ class Bench:
         check = partial(self._check, case.operation)
         scope = peer.scope
         if case.operation == "open":
-            run = partial(_open_often, peer, path, layout)
+            run = partial(open_often, peer, path, layout)
             return measure.Trial(peer.name, lambda: None, lambda _: run(), check, scope)
         if case.operation == "write":
             return self._write_trial(case, peer, path)
@@ -70,7 +70,7 @@ class Bench:
         value = np.tile(self.tile, (self.size.tiles, 1)) if self.size.tiles > 1 else self.tile
 
         def prepare() -> Any:
-            _copy_metadata(source, target)
+            copy_metadata(source, target)
             return peer.open(target, layout, write=True)
 
         def check(result: Any) -> None:
@@ -145,7 +145,7 @@ def run_case(bench: Bench, case: Case, repeats: int, *, peak: bool = False) -> d
     return part
 
 
-def _open_often(peer: Peer, path: Path, layout: data.Layout) -> tuple[Any, Any]:
+def open_often(peer: Peer, path: Path, layout: data.Layout) -> tuple[Any, Any]:
     array = None
     for _ in range(cases.OPENS):
         array = peer.open(path, layout)
@@ -153,7 +153,7 @@ def _open_often(peer: Peer, path: Path, layout: data.Layout) -> tuple[Any, Any]:
     return array.shape, getattr(array.dtype, "numpy_dtype", array.dtype)
 
 
-def _copy_metadata(source: Path, target: Path) -> None:
+def copy_metadata(source: Path, target: Path) -> None:
     """Make ``target`` the array ``source`` without chunks: the same metadata for every writer."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)

@@ -1,0 +1,77 @@
+"""Part "tests": the project's own tests on the real device.
+
+1. The whole suite with ``--device cuda``.
+2. The contract and conformance tests as they run everywhere, on this machine and its libraries.
+
+A run that is cut by its time limit counts as failed: it did not show that the results are right.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu.part import Part
+from benchmarks.machine import ROOT
+
+_COMMON = ["-q", "-p", "no:cacheprovider", "--tb=short", "-m", "not slow and not asan"]
+_NOT_HERE = ["--ignore=tests/unit/test_benchmarks.py", "--ignore=tests/unit/test_readme.py"]
+_COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|deselected)")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the part; returns the exit status."""
+    part = Part("tests", [*(arguments if arguments is not None else sys.argv[1:]), "--size=1MiB"])
+    device = "emulated" if part.device.dry_run else "cuda"
+    part.out.mkdir(parents=True, exist_ok=True)
+    log = part.out / "tests.log"
+    log.write_text("")
+    runs = {
+        f"suite on {device}": ["--device", device, "tests", *_NOT_HERE],
+        "contracts": ["tests/contract", "tests/conformance"],
+    }
+    if part.device.dry_run:  # the suite runs elsewhere: here only the plumbing is tried
+        runs = {"one file": ["tests/unit/test_plan_item.py"]}
+    part.document["runs"] = {}
+    for share, (name, extra) in zip((0.75, 1.0), runs.items(), strict=False):
+        found = _pytest(extra, part.left * share, log)
+        part.document["runs"][name] = found
+        if found["exit_status"] != 0:
+            part.document.setdefault("errors", []).append(f"{name}: {found['summary']}")
+    return part.finish()
+
+
+def _pytest(extra: list[str], seconds: float, log: Path) -> dict[str, Any]:
+    present = [a for a in extra if not a.startswith("tests") or (ROOT / a).exists()]
+    command = [sys.executable, "-m", "pytest", *_COMMON, *present]
+    begun = time.monotonic()
+    with log.open("a") as stream:
+        stream.write(f"$ pytest {' '.join(present)}\n")
+        stream.flush()
+        start = log.stat().st_size
+        try:
+            status = subprocess.run(
+                command, cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT, timeout=max(1, seconds),
+                check=False,
+            ).returncode  # fmt: skip
+        except subprocess.TimeoutExpired:
+            status = 124
+    text = log.read_bytes()[start:].decode(errors="replace")
+    last = next((line for line in reversed(text.splitlines()) if line.strip()), "no output")
+    return {
+        "exit_status": status,
+        "seconds": round(time.monotonic() - begun, 1),
+        "summary": f"timed out after {seconds:.0f} s" if status == 124 else last.strip("= "),
+        "counts": {kind: int(number) for number, kind in _COUNT.findall(last)},
+        "failures": [line for line in text.splitlines() if line.startswith(("FAILED", "ERROR"))][
+            :40
+        ],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
