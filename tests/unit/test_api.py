@@ -25,7 +25,7 @@ def test_public_names() -> None:
 
 
 def test_import_is_light() -> None:
-    code = "import sys, cuzarr; print([m for m in sys.modules if m in %r])" % (
+    code = "import sys, cuzarr; print([m for m in sys.modules if m in {!r}])".format(
         ["cupy", "kvikio", "torch", "zarr", "asyncio"],
     )
     done = subprocess.run(
