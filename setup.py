@@ -44,7 +44,9 @@ class BuildPy(build_py):
 
     def _kernels(self) -> list[tuple[str, str]]:
         folder = Path(self.build_lib, "cuzarr", "_kernels")
-        sources = sorted(path for path in Path("kernels").iterdir() if path.is_file())
+        sources = sorted(
+            path for path in Path("kernels").iterdir() if path.suffix in (".cu", ".cuh")
+        )
         return [(str(path), str(folder / path.name)) for path in sources]
 
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
@@ -42,17 +43,17 @@ def main() -> int:
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return 1
-    for image in IMAGES:
-        with tempfile.TemporaryDirectory() as folder:
-            copy_sources(Path(folder) / "cuzarr")
-            for step in steps[image]:
-                if not run(image, step, Path(folder) / "cuzarr"):
-                    return 1
-            if image == "Dockerfile.cuda" and not run(
-                image, "venv/bin/pip install '.[cuda12]'", Path(folder) / "cuzarr"
-            ):
-                return 1
-    return 0
+    with ThreadPoolExecutor(len(IMAGES)) as pool:
+        passed = list(pool.map(lambda image: run_image(image, steps[image]), IMAGES))
+    return 0 if all(passed) else 1
+
+
+def run_image(image: str, steps: list[str]) -> bool:
+    """Run the steps of one image until one fails."""
+    resolved = ["venv/bin/pip install '.[cuda12]'"] if image == "Dockerfile.cuda" else []
+    with tempfile.TemporaryDirectory() as folder:
+        copy_sources(Path(folder) / "cuzarr")
+        return all(run(image, step, Path(folder) / "cuzarr") for step in [*steps, *resolved])
 
 
 def readme_commands() -> set[str]:
@@ -83,8 +84,9 @@ def run(image: str, step: str, folder: Path) -> bool:
     """Run one step; print its output only if it fails."""
     started = time.perf_counter()
     command, note = adapt(step, folder)
-    print(f"{image}: {step}{f'  ({note})' if note else ''}", flush=True)
+    what = f"{image}: {step}{f'  ({note})' if note else ''}"
     if command is None:
+        print(what, flush=True)
         return True
     kept = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
     environment = {
@@ -98,7 +100,7 @@ def run(image: str, step: str, folder: Path) -> bool:
         print(done.stdout.decode(errors="replace"), file=sys.stderr)
         print(f"{image}: failed with status {done.returncode}: {command}", file=sys.stderr)
         return False
-    print(f"    ok, {time.perf_counter() - started:.0f} s", flush=True)
+    print(f"{what}: ok, {time.perf_counter() - started:.0f} s", flush=True)
     return True
 
 
