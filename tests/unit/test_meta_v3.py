@@ -342,7 +342,10 @@ def test_group_with_null_consolidated_metadata() -> None:
             "chunk_key_encoding.separator: is not known here",
         ),
         ({"codecs": []}, "codecs: is empty: an array-to-bytes codec, such as 'bytes', is needed"),
-        ({"codecs": {"name": "bytes"}}, 'codecs: expected a list of codecs, found {"name": "bytes"}'),
+        (
+            {"codecs": {"name": "bytes"}},
+            'codecs: expected a list of codecs, found {"name": "bytes"}',
+        ),
         ({"codecs": [LITTLE, {}]}, "codecs[1].name: expected a string, found none"),
         (
             {"codecs": [LITTLE, 7]},
@@ -379,7 +382,7 @@ def test_group_with_null_consolidated_metadata() -> None:
         (
             {"fill_value": "0x7fc0"},
             "fill_value: expected a number, 'NaN', 'Infinity', '-Infinity' or '0x' with "
-            "8 hexadecimal digits, found \"0x7fc0\" (the data type is float32)",
+            '8 hexadecimal digits, found "0x7fc0" (the data type is float32)',
         ),
         (
             {"data_type": "uint8", "fill_value": -1},

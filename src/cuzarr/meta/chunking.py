@@ -31,7 +31,7 @@ def default_chunks(
     Examples
     --------
     >>> default_chunks((10_000, 10_000), 4)
-    (313, 625)
+    (157, 1250)
     >>> default_chunks((50,), 8)
     (50,)
     >>> default_chunks((0, 100), 8)
@@ -93,7 +93,10 @@ def normalize_chunks(chunks: Any, shape: Sequence[int], itemsize: int) -> tuple[
     if isinstance(chunks, str):
         message = f"expected 'auto', an integer or a sequence, found {chunks!r}"
         raise ValueError(message)  # noqa: TRY004
-    given = (chunks,) * len(shape) if hasattr(chunks, "__index__") else tuple(chunks)
+    try:
+        given: tuple[Any, ...] = (index(chunks),) * len(shape)
+    except TypeError:
+        given = tuple(chunks)
     if len(given) > len(shape):
         raise ValueError(f"{len(given)} lengths for an array of {len(shape)} dimensions")
     result = [_axis_length(value, length) for value, length in zip(given, whole, strict=False)]

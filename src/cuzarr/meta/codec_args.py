@@ -73,10 +73,7 @@ class CodecArguments:
             (serializers if codec_specs.is_serializer(spec) else after).append(spec)
         if not serializers:
             serialized = _dtype_after(array, self.dtype)
-            bytes_codec = codec_specs.bytes_codecs(
-                serialized.newbyteorder("="), "object_codec", self.problems
-            )
-            serializers += bytes_codec
+            serializers += codec_specs.bytes_codecs(serialized.newbyteorder("="))
         return complete((*array, *serializers, *after), self.dtype, self.problems)
 
     def v2_compressor(self, default: dict[str, JSON]) -> dict[str, JSON] | None:

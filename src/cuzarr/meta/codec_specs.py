@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from cuzarr.meta import dtypes
 from cuzarr.meta.problems import Problems, integer, is_list, named, show
 from cuzarr.meta.spec import JSON, CodecSpec
 
@@ -64,7 +65,7 @@ def from_v2(
             place == "compressor" and identifier not in SERIALIZERS | _ARRAY
         )
         if not serialized and makes_bytes:
-            codecs += bytes_codecs(dtype, place, problems)
+            codecs += bytes_codecs(dtype, "filters", problems)
             dtype = dtype if not dtype.hasobject else np.dtype("u1")
             serialized = True
         elif serialized and not makes_bytes:
@@ -205,15 +206,9 @@ def after_filter(
         value = entry.get("dtype")
     if value is None:
         return np.dtype("u1") if identifier == "categorize" else dtype
-    try:
-        if not isinstance(value, str):
-            raise TypeError("not a string")
-        found = np.dtype(value)
-    except (TypeError, ValueError, SyntaxError, OverflowError):
+    found = dtypes.element_type(value)
+    if found is None:
         problems.add(f"{place}.{field}", f"expected a data type, found {show(value)}")
-        return dtype
-    if found.hasobject or not found.itemsize:
-        problems.add(f"{place}.{field}", f"expected a data type of numbers, found {show(value)}")
         return dtype
     return found
 

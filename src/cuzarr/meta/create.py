@@ -100,7 +100,7 @@ def new_array_spec(
     parsed_type = _data_type(dtype, problems)
     parsed_shape = _shape(shape, problems)
     if parsed_type is None or parsed_shape is None:
-        problems.refuse("", "the array cannot be described without a shape and a data type")
+        raise problems.error()
     data_type, variable = parsed_type
     chunk_shape = _chunks(chunks, parsed_shape, data_type, problems)
     args = CodecArguments(
@@ -145,11 +145,13 @@ def new_array_spec(
     value = _fill_value(
         DEFAULT_FILL if fill_value is None else fill_value, data_type, serialized_by, problems
     )
+    data_type_json = _v3_data_type(data_type, serialized_by, problems)
+    problems.raise_if_any()
     document: dict[str, JSON] = {
         "zarr_format": 3,
         "node_type": "array",
         "shape": list(parsed_shape),
-        "data_type": _v3_data_type(data_type, serialized_by, problems),
+        "data_type": data_type_json,
         "chunk_grid": {
             "name": "regular",
             "configuration": {"chunk_shape": list(shard_shape or chunk_shape)},
@@ -163,7 +165,6 @@ def new_array_spec(
     }  # fmt: skip
     if dimension_names is not None:
         document["dimension_names"] = list(dimension_names)
-    problems.raise_if_any()
     spec = v3.parse(document, problems.key)
     assert isinstance(spec, ArraySpec)
     return spec

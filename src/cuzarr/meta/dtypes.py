@@ -125,7 +125,7 @@ def to_v3(dtype: DType, serializer: str | None = None) -> JSON:
     if dtype.kind == "O":
         if serializer in _VARIABLE_NAMES:
             return _VARIABLE_NAMES[serializer]
-        raise ValueError("objects have no v3 data type, only strings and bytes do")
+        raise ValueError("objects have no v3 data type; dtype=str and dtype=bytes have one")
     if dtype.names is not None:
         fields = []
         for name in dtype.names:
@@ -142,6 +142,17 @@ def to_v3(dtype: DType, serializer: str | None = None) -> JSON:
     if dtype.kind in lengths and dtype.itemsize:
         return {"name": lengths[dtype.kind], "configuration": {"length_bytes": dtype.itemsize}}
     raise ValueError(f"the numpy dtype {dtype} has no v3 data type")
+
+
+def element_type(value: JSON) -> DType | None:
+    """Parse the data type in the configuration of a filter: a typestr or a v3 name."""
+    if not isinstance(value, str) or not value:
+        return None
+    if value in _CORE:
+        return np.dtype(_CORE[value])
+    text = value if value[0] in "<>|" else "<" + value.removeprefix("=")
+    found = _from_typestr(text, "", Problems(""))
+    return None if found is None or found.hasobject else found
 
 
 def packed(dtype: DType) -> DType:

@@ -101,11 +101,11 @@ def from_user(value: object, dtype: DType, serializer: str | None) -> np.generic
     wrong = f"{value!r}"[:60] + f" is no {dtype} value"
     if dtype.kind == "O":
         return _object_from_user(value, serializer, wrong)
+    if dtype.kind in "SV" and dtype.names is None:
+        return _bytes_from_user(value, dtype, wrong)
+    if dtype.kind == "U" and isinstance(value, int) and value == 0:
+        return np.str_("")
     try:
-        if dtype.kind == "U" and not isinstance(value, str) and value == 0:
-            return np.str_("")
-        if dtype.kind in "SV" and dtype.names is None:
-            return _bytes_from_user(value, dtype, wrong)
         with np.errstate(over="ignore"):
             given = np.asarray(value)
             if dtype.names is not None and given.dtype.names is None:
@@ -114,7 +114,7 @@ def from_user(value: object, dtype: DType, serializer: str | None) -> np.generic
                 given = np.asarray(0 if zero else tuple(fields), dtype)
             cast = given.astype(dtype)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{wrong}: {error}") from None
+        raise ValueError(wrong) from error
     if cast.ndim:
         raise ValueError(f"{wrong}: it is not a scalar")
     exact = dtype.kind in "biu" and given.dtype.kind in "biufc"

@@ -42,12 +42,16 @@ class Problems:
     def refuse(self, place: str, message: str) -> NoReturn:
         """Note one more problem and raise them all."""
         self.add(place, message)
-        raise MetadataError(self.key, self.found)
+        raise self.error()
 
     def raise_if_any(self) -> None:
         """Raise ``MetadataError`` if there is any problem."""
         if self.found:
-            raise MetadataError(self.key, self.found)
+            raise self.error()
+
+    def error(self) -> MetadataError:
+        """Return the error that lists them all."""
+        return MetadataError(self.key, self.found)
 
 
 def show(value: JSON) -> str:

@@ -1,0 +1,102 @@
+"""The text of metadata documents."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cuzarr.errors import MetadataError
+from cuzarr.meta import dump_json, load_json
+
+
+def test_round_trip() -> None:
+    document = {"a": [1, 2.5, None, True], "b": {"c": "né"}, "d": 2**70}
+    assert load_json(dump_json(document), "k") == document
+    assert dump_json({"a": [1]}) == b'{\n  "a": [\n    1\n  ]\n}'
+
+
+def test_non_finite_literals() -> None:
+    document = load_json(b'{"a": NaN, "b": -Infinity}', "k")
+    assert math.isnan(document["a"])
+    assert document["b"] == -math.inf
+    assert load_json(dump_json(document), "k")["b"] == -math.inf
+
+
+def test_byte_order_mark_and_buffers() -> None:
+    assert load_json(b'\xef\xbb\xbf{"a": 1}', "k") == {"a": 1}
+    data: Any = memoryview(b'{"a": 1}')
+    assert load_json(data, "k") == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", "the document is empty"),
+        (b" \n", "the document is empty"),
+        (b'{"a": 1,\n "b": }', "line 2 column 7: not JSON: Expecting value"),
+        (b'{"a": 1} x', "line 1 column 10: not JSON: Extra data"),
+        (b'{"a": "\xff"}', "byte 7: not UTF-8: invalid start byte"),
+        (b"[1]", "expected a JSON object, found [1]"),
+        (b'"abc"', 'expected a JSON object, found "abc"'),
+        (b'{"a": ' + b"[" * 100_000, "not JSON that can be read: nested too deeply"),
+    ],
+)
+def test_not_a_document(data: bytes, expected: str) -> None:
+    with pytest.raises(MetadataError) as caught:
+        load_json(data, "a/zarr.json")
+    assert caught.value.problems == (expected,)
+    assert "'a/zarr.json'" in str(caught.value)
+
+
+def test_thousands_of_digits() -> None:
+    with pytest.raises(MetadataError, match="not JSON that can be read: Exceeds the limit"):
+        load_json(b'{"a": ' + b"1" * 10_000 + b"}", "k")
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_parse_or_are_refused(data: bytes) -> None:
+    try:
+        document = load_json(data, "k")
+    except MetadataError:
+        return
+    assert isinstance(document, dict)
+
+
+def test_numpy_values_are_written() -> None:
+    document = {
+        "attributes": {
+            "i": np.int64(1), "f": np.float32(0.5), "b": np.True_, "s": np.str_("x"),
+            "a": np.array([[1, 2]]), "n": np.float64(np.nan),
+        }
+    }  # fmt: skip
+    written = load_json(dump_json(document), "k")["attributes"]
+    assert math.isnan(written.pop("n"))
+    assert written == {"i": 1, "f": 0.5, "b": True, "s": "x", "a": [[1, 2]]}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({1}, "a set is not a JSON value"),
+        (b"x", "a bytes is not a JSON value"),
+        (object(), "a object is not a JSON value"),
+        (np.datetime64("2020"), "a datetime64 is not a JSON value"),
+        ({(1, 2): 3}, "keys must be str"),
+    ],
+)
+def test_what_has_no_json_form(value: Any, message: str) -> None:
+    with pytest.raises(MetadataError, match=message) as caught:
+        dump_json({"attributes": value}, "a/zarr.json")
+    assert caught.value.key == "a/zarr.json"
+
+
+def test_circular_document() -> None:
+    document: dict[str, Any] = {}
+    document["a"] = document
+    with pytest.raises(MetadataError, match="Circular"):
+        dump_json(document, "k")
