@@ -5,7 +5,7 @@
 3. Device memory comes from CuPy's pool, which keys free blocks by the stream that was current at
    allocation and records no event: so :meth:`CupyRuntime.alloc` makes the given stream current,
    and callers keep the rule of ``cuda.runtime`` about other streams.
-4. Kernels are loaded once, from the cubins of ``cuda.kernels``.
+4. Kernels are loaded once, from the cubin of ``cuda.kernels``.
 5. CUDA and nvCOMP failures become ``DeviceError``, exhausted memory ``DeviceMemoryError``.
 
 CuPy facts used, from its sources at 13 and 14: ``get_current_stream(device_id)`` is kept per
@@ -68,6 +68,8 @@ class CupyRuntime:
             self.arch = f"sm_{cupy.cuda.Device(device_id).compute_capability}"
         library = nvcomp.load()
         self.nvcomp: NvComp | None = None if library is None else _DeviceNvComp(self, library)
+        self._driver_major = cuda.driverGetVersion() // 1000
+        self._module: Any = None
         self._kernels: dict[str, Any] = {}
 
     def new_stream(self) -> Stream:
@@ -219,9 +221,11 @@ class CupyRuntime:
             return cupy.asarray(value)
 
     def _load(self, kernel: str) -> Any:
-        module = cupy.cuda.function.Module()
-        module.load(kernels.cubin(kernel, self.arch))
-        function = self._kernels[kernel] = module.get_function(kernel)
+        if self._module is None:
+            module = cupy.cuda.function.Module()
+            module.load(kernels.compile_kernels(self.arch, major=self._driver_major))
+            self._module = module
+        function = self._kernels[kernel] = self._module.get_function(kernel)
         return function
 
     @contextmanager

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cuzarr.cuda.inspection import BIT_SHUFFLE, BYTE_SHUFFLE, DEVICE, Inspection, Streams
-from cuzarr.cuda.memory import Tables, align, tile_table
+from cuzarr.cuda.kernels import tile_table
+from cuzarr.cuda.memory import Tables, align
 from cuzarr.cuda.runtime import DeviceBuffer, Runtime, Stream
 
 COPY_TILE = BLOCK_TILE = CRC_TILE = 16384

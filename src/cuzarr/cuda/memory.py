@@ -28,13 +28,6 @@ def align(nbytes: int) -> int:
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
-def tile_table(nbytes: npt.NDArray[np.int64], tile_bytes: int) -> npt.NDArray[np.int64]:
-    """Return the exclusive prefix sum of how many tiles each item has: ``kernels/README.md``."""
-    tiles = np.zeros(len(nbytes) + 1, np.int64)
-    np.cumsum(-(-nbytes // tile_bytes), out=tiles[1:])
-    return tiles
-
-
 class Slab:
     """Page-locked memory on loan from a :class:`SlabPool`.
 

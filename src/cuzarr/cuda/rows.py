@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from cuzarr.cuda.memory import Tables, tile_table
+from cuzarr.cuda.kernels import tile_table
+from cuzarr.cuda.memory import Tables
 from cuzarr.cuda.runtime import DeviceBuffer, Runtime, Stream
 from cuzarr.errors import DeviceError
 from cuzarr.plan.chunk_plan import Int64, PlanRows

@@ -113,8 +113,9 @@ class Runtime(Protocol):
         ...
 
     def to_device(self, value: Any) -> DeviceArray:
-        """Return ``value`` (host or device array) as an array of this device, without copying one
-        that is there; ordered on the caller's stream.
+        """Return ``value`` (host or device array) as an array of this device.
+
+        One that is there is not copied. Ordered on the caller's stream.
         """
         ...
 
@@ -134,8 +135,10 @@ class Runtime(Protocol):
 
 
 class NvComp(Protocol):
-    """nvCOMP's batched C API (headers ``nvcomp/*.h`` of 5.x and 6.x); formats "LZ4", "Zstd",
-    "Deflate", "Gzip", "Snappy". Pointer and size arrays are in device memory.
+    """nvCOMP's batched C API (headers ``nvcomp/*.h`` of 5.x and 6.x).
+
+    Formats are "LZ4", "Zstd", "Deflate", "Gzip", "Snappy". Pointer and size arrays are in device
+    memory.
     """
 
     version: tuple[int, int, int]
@@ -151,7 +154,9 @@ class NvComp(Protocol):
     def decompress(self, fmt: str, in_ptrs: int, in_bytes: int, out_capacity: int,
                    out_actual: int, n: int, temp: int, temp_bytes: int, out_ptrs: int,
                    statuses: int, stream: Stream) -> None:  # fmt: skip
-        """Queue one batched decompression; every argument but ``n``, ``temp_bytes`` is a device
-        pointer (uint64 pointers, uint64 sizes, int32 statuses; status 0 = success).
+        """Queue one batched decompression.
+
+        Every argument but ``n`` and ``temp_bytes`` is a device pointer (uint64 pointers, uint64
+        sizes, int32 statuses; status 0 = success).
         """
         ...
