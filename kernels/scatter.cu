@@ -27,7 +27,9 @@ struct Row {
     i32 axes;
     i32 unit;      // bytes copied at a time
     i32 bytewise;  // addresses are not multiples of the unit
+    i32 plane;     // at most two axes, no lists: all of it is known to be inside
     i32 valid;
+    i64 inner_chunk_stride, inner_array_stride;
 };
 
 struct Wave {
@@ -124,45 +126,70 @@ __device__ __forceinline__ i64 list_offset(const Wave& w, i64 position, i64 stri
     return w.flat_axes ? unravel(w, position) : position * stride;
 }
 
-// Both byte offsets of unit `u` of a row; false where a list leads outside the chunk or the array.
-__device__ __forceinline__ bool locate(const Wave& w, const Row& row, bool present, i64 u, i32 unit,
-                                       i64& chunk, i64& array) {
-    chunk = row.chunk_offset;
-    array = row.array_offset;
+struct Place {
+    i64 chunk, array;  // byte offsets
+    bool inside;       // of the chunk and the array; only lists can lead outside
+};
+
+__device__ __forceinline__ i64 quotient(i64 u, i64 length) {
+    // A 64-bit division is many times slower.
+    return (u64)u < 0x100000000ull && (u64)length < 0x100000000ull ? (i64)((u32)u / (u32)length)
+                                                                   : u / length;
+}
+
+// Unit `u` of a row of at most two axes without lists: a plane of runs.
+__device__ __forceinline__ Place locate_in_plane(const Row& row, i64 u) {
+    Place p = {row.chunk_offset, row.array_offset, true};
+    if (row.axes > 1) {
+        const i64 outer = quotient(u, row.count[1]);
+        p.chunk += outer * row.chunk_stride[0];
+        p.array += outer * row.array_stride[0];
+        u -= outer * row.count[1];
+    }
+    p.chunk += u * row.inner_chunk_stride;
+    p.array += u * row.inner_array_stride;
+    return p;
+}
+
+// Unit `u` of any row. A call of its own: inlined it would be most of the code of every kernel.
+__device__ __noinline__ Place locate(const Wave& w, const Row& row, bool present, i64 u, i32 unit) {
+    Place p = {row.chunk_offset, row.array_offset, true};
     for (i32 a = row.axes - 1; a >= 0; --a) {
         i64 e = u;
         if (a) {
-            const i64 length = row.count[a];
-            i64 outer;
-            if ((u64)u < 0x100000000ull && (u64)length < 0x100000000ull) {
-                outer = (u32)u / (u32)length;  // a 64-bit division is many times slower
-            } else {
-                outer = u / length;
-            }
-            e = u - outer * length;
+            const i64 outer = quotient(u, row.count[a]);
+            e = u - outer * row.count[a];
             u = outer;
         }
         if (row.array_list[a]) {
-            const i64 position = present ? row.chunk_list[a][e] : 0;
-            const i64 offset = present ? list_offset(w, position, row.chunk_stride[a]) : 0;
-            if (position < 0 || offset < 0) return false;
-            chunk += offset;
-            array += row.array_list[a][e] * row.array_stride[a];
+            if (present) {
+                const i64 position = row.chunk_list[a][e];
+                const i64 offset = list_offset(w, position, row.chunk_stride[a]);
+                p.inside = p.inside && position >= 0 && offset >= 0;
+                p.chunk += offset;
+            }
+            p.array += row.array_list[a][e] * row.array_stride[a];
         } else {
-            chunk += e * row.chunk_stride[a];
-            array += e * row.array_stride[a];
+            p.chunk += e * row.chunk_stride[a];
+            p.array += e * row.array_stride[a];
         }
     }
-    return (!present || (chunk >= 0 && chunk <= w.chunk_bytes - unit)) &&
-           array >= w.array_low && array <= w.array_high - unit;
+    p.inside = p.inside && (!present || (p.chunk >= 0 && p.chunk <= w.chunk_bytes - unit)) &&
+               p.array >= w.array_low && p.array <= w.array_high - unit;
+    return p;
 }
 
-// Fold the axes of row `i` into `row`; one lane does it.
-template <int N>
-__device__ void fold(const Wave& w, i64 i, bool present, Row& row) {
+__device__ __forceinline__ void reach(i64 by, i64& low, i64& high) {
+    if (by < 0) low += by;
+    else high += by;
+}
+
+// Fold the axes of row `i` into `row`; one lane does it. N: bytes per element.
+__device__ __noinline__ void fold(const Wave& w, i64 i, bool present, i32 N, Row& row) {
     i64 chunk_offset = 0, array_offset = 0, elements = 1;
+    i64 low = 0, high = 0, array_low = 0, array_high = 0;  // reach of the axes without lists
     i32 axes = 0;
-    bool valid = true;
+    bool valid = true, lists = false;
     for (i32 a = 0; a < w.s; ++a) {
         const i64 count = w.count[i * w.s + a], start = w.start[i * w.s + a];
         const i64* axis = w.axes + 5 * a;
@@ -175,6 +202,7 @@ __device__ void fold(const Wave& w, i64 i, bool present, Row& row) {
         }
         elements *= count;
         if (array_list) {
+            lists = true;
             if (count == 1) {
                 if (present) {
                     const i64 position = chunk_list[start];
@@ -196,6 +224,8 @@ __device__ void fold(const Wave& w, i64 i, bool present, Row& row) {
         array_offset += w.out[i * w.s + a] * array_stride;
         if (present) chunk_offset += start * axis[1];
         if (count == 1) continue;
+        reach((count - 1) * axis[0] * axis[1], low, high);
+        reach((count - 1) * array_stride, array_low, array_high);
         // A missing chunk takes the array's strides, so that only the array decides what merges.
         const i64 chunk_stride = present ? axis[0] * axis[1] : array_stride;
         if (axes && !row.array_list[axes - 1] &&
@@ -231,6 +261,15 @@ __device__ void fold(const Wave& w, i64 i, bool present, Row& row) {
         row.array_stride[axes - 1] = unit;
     }
     row.bytewise = !aligned(bits, N);
+    if (elements && (!lists || axes == 0)) {
+        valid = valid && array_offset + array_low >= w.array_low &&
+                array_offset + array_high <= w.array_high - N &&
+                (!present ||
+                 (chunk_offset + low >= 0 && chunk_offset + high <= w.chunk_bytes - N));
+    }
+    row.plane = !lists && axes <= 2;
+    row.inner_chunk_stride = axes ? row.chunk_stride[axes - 1] : 0;
+    row.inner_array_stride = axes ? row.array_stride[axes - 1] : 0;
     row.chunk_offset = chunk_offset;
     row.array_offset = array_offset;
     row.elements = elements;
@@ -256,18 +295,19 @@ __device__ void copy_units(const Wave& w, const Row& row, u64 chunk_address, i64
             const i64 u = u0 + k * CUZARR_WARP;
             target[k] = 0;
             if (u >= last) continue;
-            i64 in_chunk, in_array;
-            if (!locate(w, row, present, u, (i32)sizeof(T), in_chunk, in_array)) {
+            const Place p = row.plane ? locate_in_plane(row, u)
+                                      : locate(w, row, present, u, (i32)sizeof(T));
+            if (!p.inside) {
                 report(w.first_bad, index);
                 continue;
             }
             if (SCATTER) {
-                value[k] = present ? swapped(load_unit<T>(chunk + in_chunk, row.bytewise), w.swap)
+                value[k] = present ? swapped(load_unit<T>(chunk + p.chunk, row.bytewise), w.swap)
                                    : fill;
-                target[k] = array + in_array;
+                target[k] = array + p.array;
             } else {
-                value[k] = swapped(load_unit<T>(array + in_array, row.bytewise), w.swap);
-                target[k] = chunk + in_chunk;
+                value[k] = swapped(load_unit<T>(array + p.array, row.bytewise), w.swap);
+                target[k] = chunk + p.chunk;
             }
         }
 #pragma unroll
@@ -277,8 +317,9 @@ __device__ void copy_units(const Wave& w, const Row& row, u64 chunk_address, i64
     }
 }
 
-template <int N, bool SCATTER>
-__device__ __forceinline__ void copy_rows(const Wave& w, const i64* __restrict__ tile_first) {
+// One function for all item sizes, called by ten entries: NVRTC compiles it twice instead.
+template <bool SCATTER>
+__device__ __noinline__ void copy_rows(const Wave& w, const i64* __restrict__ tile_first, i32 N) {
     __shared__ Row rows[CUZARR_SCATTER_WARPS];
     const u32 lane = threadIdx.x % CUZARR_WARP;
     Row& row = rows[threadIdx.x / CUZARR_WARP];
@@ -287,7 +328,7 @@ __device__ __forceinline__ void copy_rows(const Wave& w, const i64* __restrict__
         const Task t = find_task(tile_first, w.n, task);
         const u64 chunk = w.chunks[t.item];
         __syncwarp();  // the row of the task before is no longer read
-        if (lane == 0) fold<N>(w, t.item, chunk != 0, row);
+        if (lane == 0) fold(w, t.item, chunk != 0, N, row);
         __syncwarp();
         const u64 index = w.base + (u64)t.item;
         if (!row.valid) {
@@ -301,10 +342,10 @@ __device__ __forceinline__ void copy_rows(const Wave& w, const i64* __restrict__
             const i64 last = smaller(first + piece, units);
             switch (row.unit) {
                 case 16: copy_units<uint4, SCATTER>(w, row, chunk, first, last, index); break;
-                case 8: if constexpr (N <= 8) copy_units<uint2, SCATTER>(w, row, chunk, first, last, index); break;
-                case 4: if constexpr (N <= 4) copy_units<u32, SCATTER>(w, row, chunk, first, last, index); break;
-                case 2: if constexpr (N <= 2) copy_units<u16, SCATTER>(w, row, chunk, first, last, index); break;
-                default: if constexpr (N <= 1) copy_units<u8, SCATTER>(w, row, chunk, first, last, index);
+                case 8: copy_units<uint2, SCATTER>(w, row, chunk, first, last, index); break;
+                case 4: copy_units<u32, SCATTER>(w, row, chunk, first, last, index); break;
+                case 2: copy_units<u16, SCATTER>(w, row, chunk, first, last, index); break;
+                default: copy_units<u8, SCATTER>(w, row, chunk, first, last, index);
             }
         }
     }
@@ -320,7 +361,7 @@ __device__ __forceinline__ void copy_rows(const Wave& w, const i64* __restrict__
         const Wave wave = {chunks, start, count, out, axes, flat, n, s, flat_axes, array,          \
                            array_low, array_high, chunk_bytes, fill_low, fill_high, swap,          \
                            first_bad, base};                                                       \
-        copy_rows<N, SCATTER>(wave, tile_first);                                                   \
+        copy_rows<SCATTER>(wave, tile_first, N);                                                   \
     }
 
 CUZARR_ROW_KERNEL(scatter_1, 1, true)

@@ -20,7 +20,7 @@ extern Dim3 threadIdx, blockIdx, blockDim, gridDim;
 #define __device__
 #define __host__
 #define __forceinline__ inline
-#define __noinline__
+#define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
 #define __constant__ static const
 #define __shared__ static __attribute__((section("cuzarr_shared")))
