@@ -210,8 +210,9 @@ def test_fill_value(zarr_format: Any, dtype: Any, given: Any, expected: Any) -> 
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_structured_fill_value(zarr_format: Any) -> None:
     dtype = [("a", "i4"), ("b", ">f8")]
-    for given, expected in [((1, 2.5), (1, 2.5)), (0, (0, 0.0)), (np.array((3, 4), dtype), (3, 4))]:
-        spec = new_array_spec((4,), dtype, fill_value=given, zarr_format=zarr_format)
+    forms = [((1, 2.5), (1, 2.5)), (0, (0, 0.0)), (np.array((3, 4), dtype), (3, 4))]
+    for form, expected in forms:
+        spec = new_array_spec((4,), dtype, fill_value=form, zarr_format=zarr_format)
         assert spec.fill_value is not None
         assert spec.fill_value.item() == expected
 
@@ -330,6 +331,20 @@ def test_shards(shards: Any, expected: Any) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("shards", "inner"),
+    [
+        ((50, 40), (50, 40)),
+        ((3000, 3000), (150, 750)),
+        ((1_000_003, 1), (1_000_003, 1)),
+        (-1, (200, 1024)),
+    ],
+)
+def test_automatic_chunks_divide_the_shards(shards: Any, inner: Any) -> None:
+    spec = new_array_spec((2 * 10**6, 4096), "f4", shards=shards)
+    assert spec.codecs[0].configuration["chunk_shape"] == list(inner)
+
+
 def test_automatic_shards() -> None:
     spec = new_array_spec((10_000, 10_000), "f4", chunks=(250, 250), shards="auto")
     assert spec.chunk_shape == default_shards((10_000, 10_000), (250, 250), 4)
@@ -437,8 +452,7 @@ PROBLEMS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
      ("filters: cannot be given together with 'codecs'",
       "compressor: cannot be given together with 'codecs'",
       "order: 'F' cannot be given together with 'codecs'",
-      "shards: cannot be given together with 'codecs'",
-      "shards: (4, 4) is not a multiple of the chunk shape (4, 6)")),
+      "shards: cannot be given together with 'codecs'")),
     ({"compressor": None, "compressors": None},
      ("compressor: cannot be given together with 'compressors', which it is a name of",)),
     ({"compressors": [5]}, ("compressors[0]: expected a codec, found 5",)),
@@ -461,6 +475,17 @@ PROBLEMS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"fill_value": "x"}, ("fill_value: 'x' is no float32 value",)),
     ({"dtype": "i1", "fill_value": 300}, ("fill_value: 300 is no int8 value: it does not fit",)),
     ({"dtype": "i1", "fill_value": 0.5}, ("fill_value: 0.5 is no int8 value: it does not fit",)),
+    ({"dtype": "i1", "fill_value": float("nan")},
+     ("fill_value: nan is no int8 value: it does not fit",)),
+    ({"dtype": "u1", "fill_value": -1}, ("fill_value: -1 is no uint8 value: it does not fit",)),
+    ({"dtype": "i8", "fill_value": 2**70},
+     (f"fill_value: {2**70} is no int64 value",)),
+    ({"dtype": "i8", "fill_value": "5"}, ("fill_value: '5' is no int64 value",)),
+    ({"dtype": "bool", "fill_value": "False"}, ("fill_value: 'False' is no bool value",)),
+    ({"dtype": "bool", "fill_value": 2}, ("fill_value: 2 is no bool value: it does not fit",)),
+    ({"dtype": "f4", "fill_value": 1j}, ("fill_value: 1j is no float32 value",)),
+    ({"dtype": "U3", "fill_value": 5}, ("fill_value: 5 is no <U3 value",)),
+    ({"dtype": "M8[s]", "fill_value": "x"}, ("fill_value: 'x' is no datetime64[s] value",)),
     ({"fill_value": [1, 2]}, ("fill_value: [1, 2] is no float32 value: it is not a scalar",)),
     ({"dtype": "U1", "fill_value": "ab"}, ("fill_value: 'ab' is no <U1 value: it does not fit",)),
     ({"dtype": "S1", "fill_value": b"ab"}, ("fill_value: b'ab' is no |S1 value: 2 bytes for 1",)),

@@ -313,7 +313,10 @@ def test_group() -> None:
         ({"dtype": "|i4"}, "dtype: '|i4' does not say its byte order ('<' or '>')"),
         ({"dtype": "<f16"}, "dtype: '<f16': numbers of that size are not supported"),
         ({"dtype": "|S0"}, "dtype: '|S0': a length from 1 to 2147483647 bytes is needed"),
-        ({"dtype": "<U999999999"}, "dtype: '<U999999999': a length from 1 to 2147483647 bytes is needed"),
+        (
+            {"dtype": "<U999999999"},
+            "dtype: '<U999999999': a length from 1 to 2147483647 bytes is needed",
+        ),
         ({"dtype": "<f4[ns]"}, "dtype: '<f4[ns]': only datetime64 and timedelta64 have a unit"),
         ({"dtype": "<M8[eon]"}, "dtype: '<M8[eon]': [eon] is not a unit of time"),
         ({"dtype": [["a"]]}, 'dtype[0]: expected [name, dtype], found ["a"]'),
@@ -339,7 +342,10 @@ def test_group() -> None:
         ({"filters": {"id": "x"}}, 'filters: expected a list or null, found {"id": "x"}'),
         ({"filters": ["delta"]}, 'filters[0]: expected an object with an id, found "delta"'),
         ({"filters": [{}]}, "filters[0].id: expected a string, found none"),
-        ({"filters": [SHUFFLE, DELTA]}, "filters[1]: 'delta' works on arrays, but stands after bytes"),
+        (
+            {"filters": [SHUFFLE, DELTA]},
+            "filters[1]: 'delta' works on arrays, but stands after bytes",
+        ),
         (
             {"filters": [{"id": "delta", "dtype": "<x4"}]},
             'filters[0].astype: expected a data type, found "<x4"',
@@ -358,7 +364,10 @@ def test_group() -> None:
             {"compressor": {**BLOSC, "clevel": "5"}},
             'compressor.clevel: expected a non-negative integer, found "5"',
         ),
-        ({"compressor": {"id": "gzip", "level": 1.5}}, "compressor.level: expected an integer, found 1.5"),
+        (
+            {"compressor": {"id": "gzip", "level": 1.5}},
+            "compressor.level: expected an integer, found 1.5",
+        ),
         (
             {"fill_value": "x"},
             "fill_value: expected a number, 'NaN', 'Infinity', '-Infinity' or '0x' with "

@@ -3,7 +3,8 @@
 1. :func:`default_chunks` halves axes until a chunk has about 1 MiB: small enough for many chunks
    per wave, large enough that one request or one file open is worth it.
 2. :func:`default_shards` doubles a chunk shape until a shard has about 64 MiB.
-3. :func:`normalize_chunks` turns what users write (an int, -1, a short tuple...) into a shape.
+3. :func:`inner_chunks` divides a shard whose shape the user named.
+4. :func:`normalize_chunks` turns what users write (an int, -1, a short tuple...) into a shape.
 """
 
 from __future__ import annotations
@@ -69,6 +70,18 @@ def default_shards(
     return tuple(count * chunk for count, chunk in zip(counts, chunks, strict=True))
 
 
+def inner_chunks(shards: Sequence[int], itemsize: int) -> tuple[int, ...]:
+    """Choose a chunk shape that divides a given shard shape.
+
+    Examples
+    --------
+    >>> inner_chunks((3000, 3000), 4)
+    (150, 750)
+    """
+    largest = default_chunks(shards, itemsize)
+    return tuple(_divisor(shard, most) for shard, most in zip(shards, largest, strict=True))
+
+
 def normalize_chunks(chunks: Any, shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
     """Turn a user's ``chunks=`` into a chunk shape.
 
@@ -101,6 +114,15 @@ def normalize_chunks(chunks: Any, shape: Sequence[int], itemsize: int) -> tuple[
         raise ValueError(f"{len(given)} lengths for an array of {len(shape)} dimensions")
     result = [_axis_length(value, length) for value, length in zip(given, whole, strict=False)]
     return (*result, *whole[len(result) :])
+
+
+def _divisor(shard: int, most: int) -> int:
+    """Return the largest divisor up to ``most``; the whole where none is near it."""
+    fewest = -(-shard // most)
+    for count in range(fewest, min(shard, 16 * fewest) + 1):
+        if shard % count == 0:
+            return shard // count
+    return shard
 
 
 def _axis_length(value: Any, whole: int) -> int:

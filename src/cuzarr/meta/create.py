@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from cuzarr.meta import codec_specs, dtypes, fill, v2, v3
-from cuzarr.meta.chunking import default_chunks, default_shards, normalize_chunks
+from cuzarr.meta.chunking import default_chunks, default_shards, inner_chunks, normalize_chunks
 from cuzarr.meta.codec_args import CodecArguments, sharding
 from cuzarr.meta.problems import Problems, lengths, show
 from cuzarr.meta.spec import JSON, ArraySpec, CodecSpec, ZarrFormat
@@ -102,7 +102,7 @@ def new_array_spec(
     if parsed_type is None or parsed_shape is None:
         raise problems.error()
     data_type, variable = parsed_type
-    chunk_shape = _chunks(chunks, parsed_shape, data_type, problems)
+    chunk_shape, shard_shape = _grid(chunks, shards, parsed_shape, data_type.itemsize, problems)
     args = CodecArguments(
         data_type, variable, codecs, filters, serializer, compressors, compressor, object_codec,
         order or "C", len(parsed_shape), problems,
@@ -137,7 +137,6 @@ def new_array_spec(
     serialized_by = codec_specs.serializer_name(chain)
     if codecs is not None and shards is not None and shards is not False:
         problems.add("shards", "cannot be given together with 'codecs'")
-    shard_shape = _shards(shards, parsed_shape, chunk_shape, data_type, problems)
     if shard_shape is not None:
         chain = (sharding(chunk_shape, chain),)
     if not data_type.hasobject:
@@ -204,37 +203,43 @@ def _data_type(dtype: Any, problems: Problems) -> tuple[DType, str | None] | Non
     return None if parsed is None or len(problems.found) > before else (found, None)
 
 
-def _chunks(
-    chunks: Any, shape: tuple[int, ...], dtype: DType, problems: Problems
-) -> tuple[int, ...]:
-    try:
-        return normalize_chunks(chunks, shape, dtype.itemsize)
-    except (TypeError, ValueError) as error:
-        problems.add("chunks", str(error))
-        return default_chunks(shape, dtype.itemsize)
-
-
-def _shards(
-    shards: Any,
-    shape: tuple[int, ...],
-    chunks: tuple[int, ...],
-    dtype: DType,
-    problems: Problems,
-) -> tuple[int, ...] | None:
+def _grid(
+    chunks: Any, shards: Any, shape: tuple[int, ...], itemsize: int, problems: Problems
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """Return the shape of the (inner) chunks, and that of the shards, if there are any."""
     if shards is None or shards is False:
-        return None
-    if shards is True or (isinstance(shards, str) and shards == "auto"):
-        return default_shards(shape, chunks, dtype.itemsize)
+        return _chunks(chunks, shape, itemsize, problems), None
+    if _is_auto(shards):
+        inner = _chunks(chunks, shape, itemsize, problems)
+        return inner, default_shards(shape, inner, itemsize)
+    chunk_shape = None if _is_auto(chunks) else _chunks(chunks, shape, itemsize, problems)
+    # A whole axis is rounded up to whole chunks.
+    units = chunk_shape or (1,) * len(shape)
+    whole = [-(-max(1, n) // unit) * unit for n, unit in zip(shape, units, strict=True)]
     try:
-        # A whole axis is rounded up to whole chunks.
-        whole = [-(-max(1, n) // chunk) * chunk for n, chunk in zip(shape, chunks, strict=True)]
-        found = normalize_chunks(shards, whole, dtype.itemsize)
+        shard_shape = normalize_chunks(shards, whole, itemsize)
     except (TypeError, ValueError) as error:
         problems.add("shards", str(error).replace("chunk", "shard"))
-        return None
-    if any(shard % chunk for shard, chunk in zip(found, chunks, strict=True)):
-        problems.add("shards", f"{found} is not a multiple of the chunk shape {chunks}")
-    return found
+        return chunk_shape or shape, None
+    if chunk_shape is None:
+        chunk_shape = inner_chunks(shard_shape, itemsize)
+    if any(shard % chunk for shard, chunk in zip(shard_shape, chunk_shape, strict=True)):
+        problems.add("shards", f"{shard_shape} is not a multiple of the chunk shape {chunk_shape}")
+    return chunk_shape, shard_shape
+
+
+def _chunks(
+    chunks: Any, shape: tuple[int, ...], itemsize: int, problems: Problems
+) -> tuple[int, ...]:
+    try:
+        return normalize_chunks(chunks, shape, itemsize)
+    except (TypeError, ValueError) as error:
+        problems.add("chunks", str(error))
+        return default_chunks(shape, itemsize)
+
+
+def _is_auto(given: Any) -> bool:
+    return given is None or given is True or (isinstance(given, str) and given == "auto")
 
 
 def _key_encoding(

@@ -27,6 +27,11 @@ DType = np.dtype[Any]
 
 _SPECIAL = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 _NAT = -(2**63)
+#: Kinds of values that a user may give for a kind of data type; text is "nan", "2020-01-01"...
+_CASTS = {
+    "b": "biuf", "i": "biuf", "u": "biuf", "f": "biufU", "c": "biufcU", "M": "iMU", "m": "imU",
+    "U": "U",
+}  # fmt: skip
 
 
 def from_json(
@@ -99,27 +104,29 @@ def from_user(value: object, dtype: DType, serializer: str | None) -> np.generic
         It does not fit.
     """
     wrong = f"{value!r}"[:60] + f" is no {dtype} value"
-    if dtype.kind == "O":
+    kind = dtype.kind
+    if kind == "O":
         return _object_from_user(value, serializer, wrong)
-    if dtype.kind in "SV" and dtype.names is None:
+    if kind in "SV" and dtype.names is None:
         return _bytes_from_user(value, dtype, wrong)
-    if dtype.kind == "U" and isinstance(value, int) and value == 0:
+    if kind == "U" and isinstance(value, int) and value == 0:
         return np.str_("")
     try:
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             given = np.asarray(value)
             if dtype.names is not None and given.dtype.names is None:
                 fields: Any = value
                 zero = given.ndim == 0 and given == 0
                 given = np.asarray(0 if zero else tuple(fields), dtype)
+            if given.dtype.kind not in _CASTS.get(kind, given.dtype.kind):
+                raise ValueError(wrong)
             cast = given.astype(dtype)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(wrong) from error
     if cast.ndim:
         raise ValueError(f"{wrong}: it is not a scalar")
-    exact = dtype.kind in "biu" and given.dtype.kind in "biufc"
-    if (exact and not np.array_equal(cast, given)) or (
-        dtype.kind == "U" and str(given[()]) != str(cast[()])
+    if (kind in "biu" and not np.array_equal(cast, given)) or (
+        kind == "U" and str(given[()]) != str(cast[()])
     ):
         raise ValueError(f"{wrong}: it does not fit")
     return _scalar(cast)
