@@ -103,7 +103,7 @@ def blosc_header(data: memoryview) -> BloscHeader:
     size = len(data)
     if size < BLOSC_HEADER:
         raise FormatError(DecodeStatus.TRUNCATED)
-    version, _, flags, typesize = data[:4]
+    version, version_of_codec, flags, typesize = data[:4]
     nbytes, blocksize, cbytes = (_le(data[at : at + 4]) for at in (4, 8, 12))
     memcpyed = flags >> 1 & 1
     if version != 2 or flags & 8 or typesize == 0:
@@ -127,6 +127,7 @@ def blosc_header(data: memoryview) -> BloscHeader:
     )
     if (
         kind > 4
+        or version_of_codec != 1
         or blocks > (cbytes - BLOSC_HEADER) // 4
         # the streams of a split block must cover it
         or (split and blocksize % typesize)

@@ -34,13 +34,16 @@ def copy_rows(
         if column.size != size:
             raise ValueError(f"{name}: expected {size} items, found {column.size}")
     for a, pair in enumerate(lists):
-        last = start[:, a] + count[:, a]
-        if pair is not None and np.any(
-            (count[:, a] > 0) & ((start[:, a] < 0) | (last > len(pair[0])))
-        ):
+        if pair is None:
+            continue
+        length = len(pair[0])
+        if len(pair[1]) != length:
+            raise ValueError(f"out_index: expected {length} items, found {len(pair[1])}")
+        first, wanted = start[:, a], count[:, a]
+        # written so that no sum can overflow
+        outside = (first < 0) | (first > length) | (wanted > length - np.clip(first, 0, length))
+        if np.any((wanted > 0) & outside):
             raise ValueError("lists: a row reaches outside")
-        if pair is not None and len(pair[0]) != len(pair[1]):
-            raise ValueError(f"out_index: expected {len(pair[0])} items, found {len(pair[1])}")
     sides = (chunk_strides.tolist(), array_strides.tolist())
     for i, chunk_ptr in enumerate(chunk_ptrs.tolist()):
         rows = list(

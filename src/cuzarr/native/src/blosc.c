@@ -39,7 +39,7 @@ int blosc_header(const uint8_t *src, int64_t size, BloscHeader *header) {
     header->blocks = (header->nbytes + header->blocksize - 1) / header->blocksize;
     if (header->memcpyed)
         return cbytes == header->nbytes + HEADER ? DECODE_OK : DECODE_HEADER;
-    if (header->format > 4) return DECODE_HEADER;
+    if (header->format > 4 || src[1] != 1) return DECODE_HEADER; /* all formats are version 1 */
     if (header->blocks > (cbytes - HEADER) / 4) return DECODE_HEADER;
     if (flags & FLAG_SHUFFLE && header->typesize > 1)
         header->shuffle = 1;

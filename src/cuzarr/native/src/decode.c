@@ -41,9 +41,9 @@ int zstd_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size
     if (!context) return DECODE_CORRUPT;
     size_t got = codecs.zstd(context, dst, (size_t)dst_size, src, (size_t)size);
     if (got == (size_t)dst_size) return DECODE_OK;
+    if (info.content_size >= 0) return DECODE_CORRUPT; /* not even what its own header says */
     /* errors are small negative numbers; 70 = the destination is too small (zstd_errors.h) */
-    if (got > (size_t)-256) return got == (size_t)-70 ? DECODE_SIZE : DECODE_CORRUPT;
-    return DECODE_SIZE;
+    return got > (size_t)-256 && got != (size_t)-70 ? DECODE_CORRUPT : DECODE_SIZE;
 }
 
 static int lz4_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size) {
