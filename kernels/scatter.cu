@@ -24,21 +24,17 @@ struct Row {
     const i64* array_list[CUZARR_MAX_AXES];
     i64 chunk_offset, array_offset;
     i64 elements;
+    i64 inner_chunk_stride, inner_array_stride;
     i32 axes;
     i32 unit;      // bytes copied at a time
+    i32 plane;     // at most two axes, no lists, aligned, fewer than 2^31 units
     i32 bytewise;  // addresses are not multiples of the unit
-    i32 plane;     // at most two axes, no lists: all of it is known to be inside
     i32 valid;
-    i64 inner_chunk_stride, inner_array_stride;
 };
 
 struct Wave {
-    const u64* __restrict__ chunks;
-    const i64* __restrict__ start;
-    const i64* __restrict__ count;
-    const i64* __restrict__ out;
-    const i64* __restrict__ axes;
-    const i64* __restrict__ flat;
+    const u64* chunks;
+    const i64 *start, *count, *out, *axes, *flat;
     i64 n;
     i32 s, flat_axes;
     u64 array;
@@ -135,20 +131,6 @@ __device__ __forceinline__ i64 quotient(i64 u, i64 length) {
     // A 64-bit division is many times slower.
     return (u64)u < 0x100000000ull && (u64)length < 0x100000000ull ? (i64)((u32)u / (u32)length)
                                                                    : u / length;
-}
-
-// Unit `u` of a row of at most two axes without lists: a plane of runs.
-__device__ __forceinline__ Place locate_in_plane(const Row& row, i64 u) {
-    Place p = {row.chunk_offset, row.array_offset, true};
-    if (row.axes > 1) {
-        const i64 outer = quotient(u, row.count[1]);
-        p.chunk += outer * row.chunk_stride[0];
-        p.array += outer * row.array_stride[0];
-        u -= outer * row.count[1];
-    }
-    p.chunk += u * row.inner_chunk_stride;
-    p.array += u * row.inner_array_stride;
-    return p;
 }
 
 // Unit `u` of any row. A call of its own: inlined it would be most of the code of every kernel.
@@ -267,7 +249,7 @@ __device__ __noinline__ void fold(const Wave& w, i64 i, bool present, i32 N, Row
                 (!present ||
                  (chunk_offset + low >= 0 && chunk_offset + high <= w.chunk_bytes - N));
     }
-    row.plane = !lists && axes <= 2;
+    row.plane = !lists && axes <= 2 && !row.bytewise && elements / (unit / N) < 0x7fffffff;
     row.inner_chunk_stride = axes ? row.chunk_stride[axes - 1] : 0;
     row.inner_array_stride = axes ? row.array_stride[axes - 1] : 0;
     row.chunk_offset = chunk_offset;
@@ -278,48 +260,73 @@ __device__ __noinline__ void fold(const Wave& w, i64 i, bool present, i32 N, Row
     row.valid = valid;
 }
 
-// Copy units [first, last) of a row, a warp at a time. Scatter fills where the chunk is missing.
+// Copy units [first, last) of a plane of runs; scatter fills where the chunk is missing. All of it
+// was found to be inside. Several loads are under way before the first store.
 template <typename T, bool SCATTER>
-__device__ void copy_units(const Wave& w, const Row& row, u64 chunk_address, i64 first, i64 last,
-                           u64 index) {
+__device__ __noinline__ void copy_plane(const Wave& w, const Row& row, u64 chunk_address,
+                                        u32 first, u32 last) {
     const u32 lane = threadIdx.x % CUZARR_WARP;
-    u8* const array = (u8*)w.array;
-    u8* const chunk = (u8*)chunk_address;
-    const bool present = chunk_address != 0;
-    const T fill = fill_unit<T>(w);
-    for (i64 u0 = first + lane; u0 < last; u0 += CUZARR_WARP * CUZARR_SCATTER_UNROLL) {
+    u8* const array = (u8*)w.array + row.array_offset;
+    u8* const chunk = (u8*)chunk_address + row.chunk_offset;
+    const u32 length = row.axes > 1 ? (u32)row.count[1] : 0;
+    for (u32 u0 = first + lane; u0 < last; u0 += CUZARR_WARP * CUZARR_SCATTER_UNROLL) {
         T value[CUZARR_SCATTER_UNROLL];
         u8* target[CUZARR_SCATTER_UNROLL];
 #pragma unroll
-        for (int k = 0; k < CUZARR_SCATTER_UNROLL; ++k) {
-            const i64 u = u0 + k * CUZARR_WARP;
+        for (u32 k = 0; k < CUZARR_SCATTER_UNROLL; ++k) {
+            const u32 u = u0 + k * CUZARR_WARP;
             target[k] = 0;
             if (u >= last) continue;
-            const Place p = row.plane ? locate_in_plane(row, u)
-                                      : locate(w, row, present, u, (i32)sizeof(T));
-            if (!p.inside) {
-                report(w.first_bad, index);
-                continue;
+            const u32 outer = length ? u / length : 0, inner = u - outer * length;
+            u8* in_array = array + inner * row.inner_array_stride;
+            u8* in_chunk = chunk + inner * row.inner_chunk_stride;
+            if (outer) {
+                in_array += outer * row.array_stride[0];
+                in_chunk += outer * row.chunk_stride[0];
             }
-            if (SCATTER) {
-                value[k] = present ? swapped(load_unit<T>(chunk + p.chunk, row.bytewise), w.swap)
-                                   : fill;
-                target[k] = array + p.array;
-            } else {
-                value[k] = swapped(load_unit<T>(array + p.array, row.bytewise), w.swap);
-                target[k] = chunk + p.chunk;
-            }
+            target[k] = SCATTER ? in_array : in_chunk;
+            if (SCATTER && !chunk_address) value[k] = fill_unit<T>(w);
+            else value[k] = *(const T*)(SCATTER ? in_chunk : in_array);
         }
+        const i32 swap = SCATTER && !chunk_address ? 0 : w.swap;
 #pragma unroll
-        for (int k = 0; k < CUZARR_SCATTER_UNROLL; ++k) {
-            if (target[k]) store_unit<T>(target[k], value[k], row.bytewise);
+        for (u32 k = 0; k < CUZARR_SCATTER_UNROLL; ++k)
+            if (target[k]) *(T*)target[k] = swapped(value[k], swap);
+    }
+}
+
+// The same for any row, unit by unit.
+template <typename T, bool SCATTER>
+__device__ __noinline__ void copy_units(const Wave& w, const Row& row, u64 chunk_address,
+                                        i64 first, i64 last, u64 index) {
+    const bool present = chunk_address != 0;
+    for (i64 u = first + threadIdx.x % CUZARR_WARP; u < last; u += CUZARR_WARP) {
+        const Place p = locate(w, row, present, u, (i32)sizeof(T));
+        u8* in_array = (u8*)w.array + p.array;
+        u8* in_chunk = (u8*)chunk_address + p.chunk;
+        if (!p.inside) {
+            report(w.first_bad, index);
+        } else if (!SCATTER) {
+            store_unit(in_chunk, swapped(load_unit<T>(in_array, row.bytewise), w.swap),
+                       row.bytewise);
+        } else if (present) {
+            store_unit(in_array, swapped(load_unit<T>(in_chunk, row.bytewise), w.swap),
+                       row.bytewise);
+        } else {
+            store_unit(in_array, fill_unit<T>(w), row.bytewise);
         }
     }
 }
 
-// One function for all item sizes, called by ten entries: NVRTC compiles it twice instead.
-template <bool SCATTER>
-__device__ __noinline__ void copy_rows(const Wave& w, const i64* __restrict__ tile_first, i32 N) {
+template <typename T, bool SCATTER>
+__device__ __forceinline__ void copy_part(const Wave& w, const Row& row, u64 chunk, i64 first,
+                                           i64 last, u64 index) {
+    if (row.plane) copy_plane<T, SCATTER>(w, row, chunk, (u32)first, (u32)last);
+    else copy_units<T, SCATTER>(w, row, chunk, first, last, index);
+}
+
+template <int N, bool SCATTER>
+__device__ __forceinline__ void copy_rows(const Wave& w, const i64* __restrict__ tile_first) {
     __shared__ Row rows[CUZARR_SCATTER_WARPS];
     const u32 lane = threadIdx.x % CUZARR_WARP;
     Row& row = rows[threadIdx.x / CUZARR_WARP];
@@ -341,11 +348,11 @@ __device__ __noinline__ void copy_rows(const Wave& w, const i64* __restrict__ ti
         for (i64 first = t.tile * piece; first < units; first += t.tiles * piece) {
             const i64 last = smaller(first + piece, units);
             switch (row.unit) {
-                case 16: copy_units<uint4, SCATTER>(w, row, chunk, first, last, index); break;
-                case 8: copy_units<uint2, SCATTER>(w, row, chunk, first, last, index); break;
-                case 4: copy_units<u32, SCATTER>(w, row, chunk, first, last, index); break;
-                case 2: copy_units<u16, SCATTER>(w, row, chunk, first, last, index); break;
-                default: copy_units<u8, SCATTER>(w, row, chunk, first, last, index);
+                case 16: copy_part<uint4, SCATTER>(w, row, chunk, first, last, index); break;
+                case 8: if constexpr (N <= 8) copy_part<uint2, SCATTER>(w, row, chunk, first, last, index); break;
+                case 4: if constexpr (N <= 4) copy_part<u32, SCATTER>(w, row, chunk, first, last, index); break;
+                case 2: if constexpr (N <= 2) copy_part<u16, SCATTER>(w, row, chunk, first, last, index); break;
+                default: if constexpr (N <= 1) copy_part<u8, SCATTER>(w, row, chunk, first, last, index);
             }
         }
     }
@@ -358,10 +365,12 @@ __device__ __noinline__ void copy_rows(const Wave& w, const i64* __restrict__ ti
         const i64* __restrict__ flat, const i64* __restrict__ tile_first, i64 n, i32 s,            \
         i32 flat_axes, u64 array, i64 array_low, i64 array_high, i64 chunk_bytes, u64 fill_low,    \
         u64 fill_high, i32 swap, u64* first_bad, u64 base) {                                       \
-        const Wave wave = {chunks, start, count, out, axes, flat, n, s, flat_axes, array,          \
-                           array_low, array_high, chunk_bytes, fill_low, fill_high, swap,          \
-                           first_bad, base};                                                       \
-        copy_rows<SCATTER>(wave, tile_first, N);                                                   \
+        __shared__ Wave wave;                                                                      \
+        if (threadIdx.x == 0)                                                                      \
+            wave = {chunks, start, count, out, axes, flat, n, s, flat_axes, array, array_low,      \
+                    array_high, chunk_bytes, fill_low, fill_high, swap, first_bad, base};          \
+        __syncthreads();                                                                           \
+        copy_rows<N, SCATTER>(wave, tile_first);                                                   \
     }
 
 CUZARR_ROW_KERNEL(scatter_1, 1, true)
