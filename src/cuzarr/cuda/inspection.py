@@ -153,15 +153,16 @@ def _inspect_zstd(
     )
     candidates = rows[usual]
     where, why = placement.decide("Zstd", len(candidates))
+    _note(found, "zstd", where, why, candidates, len(candidates), nbytes)
     if where == "device" and len(candidates):
         found.place[candidates] = DEVICE
         found.streams["Zstd"] = Streams(
             candidates, encoded.positions[candidates], sizes[candidates],
             np.zeros(len(candidates), np.int64), np.full(len(candidates), nbytes),
         )  # fmt: skip
-        _note(found, "zstd", "device", why, candidates, len(candidates), nbytes)
-        why = "unusual frames: several, a dictionary, or no content size"
-    _note_host(found, "zstd", why, nbytes)
+    unusual = np.setdiff1d(np.flatnonzero(found.place == HOST), candidates)
+    why = "unusual frames: several, a dictionary, or no content size"
+    _note(found, "zstd", "host", why, unusual, len(unusual), nbytes)
 
 
 def _inspect_blosc(
