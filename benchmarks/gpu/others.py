@@ -92,7 +92,9 @@ def run_case(
     for peer, uploads in libraries:
         name = peer.name + "+upload" if uploads else peer.name
         reason = peer.cannot(case, LAYOUTS[case.layout])
-        if reason is None and part.left > 0:
+        if reason is None and part.left <= 0:
+            reason = part.no_time
+        if reason is None:
             try:
                 trial, tiles[name] = _trial(part, case, source, peer, seconds / len(libraries))
             except Exception as error:

@@ -68,6 +68,11 @@ class Part:
         """Seconds left of the budget."""
         return self.budget - (time.monotonic() - self.started)
 
+    @property
+    def no_time(self) -> str:
+        """Why a case was not run."""
+        return f"no time left of {self.budget:.0f} s"
+
     def store(self, case: Case) -> Path:
         """Return the stored array of a case."""
         return data.ensure(self.folder, LAYOUTS[case.layout], self.size, self.tile)
@@ -101,8 +106,7 @@ class Part:
         }
         self.document["cases"].append(line)
         if self.left <= 0:
-            reason = f"no time left of {self.budget:.0f} s"
-            outcomes = {t.peer: measure.Outcome(t.peer, reason=reason) for t in trials}
+            outcomes = {t.peer: measure.Outcome(t.peer, reason=self.no_time) for t in trials}
         else:
             outcomes = measure.interleave(trials, MAX_ROUNDS, seconds=min(seconds, self.left))
         for name, outcome in outcomes.items():

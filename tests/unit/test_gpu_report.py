@@ -23,7 +23,7 @@ def stores(tmp_path_factory):
 
 @pytest.fixture
 def options(stores, tmp_path):
-    dry = ["--dry-run", "--size", "1MiB", "--budget", "5"]
+    dry = ["--dry-run", "--size", "1MiB", "--budget", "60"]
     return [*dry, "--data", str(stores), "--out", str(tmp_path)]
 
 
@@ -69,7 +69,7 @@ def test_a_wrong_value_is_a_failure(options, few_cases, monkeypatch, capsys, tmp
 
 
 def test_the_suite_part_reports_failures(options, tmp_path, monkeypatch):
-    assert suite.main(options) == 0
+    assert suite.main([*options, "--budget", "120"]) == 0
     found = json.loads((tmp_path / "tests.json").read_text())["runs"]["one file"]
     assert found["counts"]["passed"] > 0
     broken = suite._pytest(["tests/unit/test_plan_item.py", "-k", "nothing_is_called_so"], 60,
