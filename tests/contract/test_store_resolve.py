@@ -80,7 +80,9 @@ class AsyncStore(OneKeyStore):
         (object(), TypeError, "cannot use object as a store"),
         (AsyncStore(), TypeError, "AsyncStore is an asynchronous store"),
     ],
-    ids=repr,
+    ids=lambda value: (
+        repr(value) if isinstance(value, str) else getattr(value, "__name__", "object")
+    ),
 )
 def test_what_is_refused(given: object, error: type[Exception], message: str):
     with pytest.raises(error, match=message):
