@@ -197,6 +197,9 @@ def test_v2_dtypes(dtype: Any, expected: Any, filters: Any) -> None:
         ("S3", "ab", np.bytes_(b"ab")),
         ("V2", b"ab", np.void(b"ab")),
         ("V2", 0, np.void(b"\0\0")),
+        ("V2", np.void(b"ab"), np.void(b"ab")),
+        (str, 0, np.str_("")),
+        (bytes, 0, np.bytes_(b"")),
         (str, "x", np.str_("x")),
         (bytes, b"x", np.bytes_(b"x")),
     ],
@@ -411,6 +414,29 @@ def test_v2_filters_and_objects() -> None:
     assert v2.v2_filters(spec) == [{"id": "delta", "dtype": "<f4", "astype": "<f4"}]
 
 
+def test_object_codec_chooses_the_v3_data_type() -> None:
+    spec = new_array_spec((4,), object, object_codec=numcodecs.VLenUTF8())
+    assert spec.document["data_type"] == "string"
+    assert names(spec) == ["vlen-utf8", "zstd"]
+
+
+def test_object_fill_value() -> None:
+    spec = new_array_spec((4,), object, zarr_format=2, object_codec=numcodecs.JSON(), fill_value=5)
+    assert spec.fill_value == 5
+
+
+class Encoding:
+    """A chunk key encoding object as zarr-python has them."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": "v2", "configuration": {"separator": "/"}}
+
+
+def test_chunk_key_encoding_object() -> None:
+    spec = new_array_spec((4,), "f4", chunk_key_encoding=Encoding())
+    assert spec.key_encoding == ChunkKeyEncoding("v2", "/")
+
+
 def test_attributes_and_names() -> None:
     spec = new_array_spec((4, 6), "f4", attributes={"a": 1}, dimension_names=["y", None])
     assert (spec.attributes, spec.dimension_names) == ({"a": 1}, ("y", None))
@@ -489,6 +515,15 @@ PROBLEMS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"fill_value": [1, 2]}, ("fill_value: [1, 2] is no float32 value: it is not a scalar",)),
     ({"dtype": "U1", "fill_value": "ab"}, ("fill_value: 'ab' is no <U1 value: it does not fit",)),
     ({"dtype": "S1", "fill_value": b"ab"}, ("fill_value: b'ab' is no |S1 value: 2 bytes for 1",)),
+    ({"dtype": "S3", "fill_value": "é"}, ("fill_value: 'é' is no |S3 value",)),
+    ({"dtype": "S3", "fill_value": np.arange(3)},
+     ("fill_value: array([0, 1, 2]) is no |S3 value",)),
+    ({"dtype": "V2", "fill_value": b"abc"},
+     ("fill_value: b'abc' is no |V2 value: 3 bytes for 2",)),
+    ({"dtype": "float31"}, ("dtype: not a data type: data type 'float31' not understood",)),
+    ({"codecs": [{"name": "sharding_indexed",
+                  "configuration": {"chunk_shape": [1, 1], "codecs": 5}}]},
+     ("codecs: expected a list of codecs, found 5",)),
     ({"dtype": str, "fill_value": b"ab"}, ("fill_value: b'ab' is no object value",)),
     ({"dimension_names": ["x"]},
      ("dimension_names: has 1 names, but the array has 2 dimensions",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,10 @@ def test_what_has_no_json_form(value: Any, message: str) -> None:
     with pytest.raises(MetadataError, match=message) as caught:
         dump_json({"attributes": value}, "a/zarr.json")
     assert caught.value.key == "a/zarr.json"
+
+
+def test_other_mappings_are_written() -> None:
+    assert load_json(dump_json({"a": MappingProxyType({"b": 1})}), "k") == {"a": {"b": 1}}
 
 
 def test_circular_document() -> None:

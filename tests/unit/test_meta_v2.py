@@ -334,6 +334,15 @@ def test_group() -> None:
             {"dtype": "|O", "fill_value": None},
             "filters: an object data type needs a filter that makes bytes, such as 'vlen-utf8'",
         ),
+        ({"dtype": "|O8"}, "dtype: '|O8' is not a typestr: objects are '|O'"),
+        (
+            {"dtype": [["a", "|V2147483647"], ["b", "|V2"]]},
+            ...,
+        ),
+        (
+            {"dtype": "|O", "filters": [{"id": "json2"}], "fill_value": [1]},
+            "fill_value: expected a scalar, found [1] (the data type is object)",
+        ),
         ({"order": "K"}, "order: expected 'C' or 'F', found \"K\""),
         (
             {"dimension_separator": "-"},
@@ -345,6 +354,10 @@ def test_group() -> None:
         (
             {"filters": [SHUFFLE, DELTA]},
             "filters[1]: 'delta' works on arrays, but stands after bytes",
+        ),
+        (
+            {"filters": [{"id": "delta", "astype": 4}]},
+            "filters[0].astype: expected a data type, found 4",
         ),
         (
             {"filters": [{"id": "delta", "dtype": "<x4"}]},
@@ -400,8 +413,41 @@ def test_group() -> None:
         ),
     ],
 )  # fmt: skip
-def test_problem(changes: dict[str, Any], expected: str) -> None:
-    assert problems_of(**changes) == (expected,)
+def test_problem(changes: dict[str, Any], expected: Any) -> None:
+    found = problems_of(**changes)
+    assert found == (expected,) if expected is not ... else found[0].startswith("dtype: not a")
+
+
+def test_deep_nesting_is_refused() -> None:
+    dtype: Any = "|u1"
+    for _ in range(5000):
+        dtype = [["a", dtype]]
+    with pytest.raises(MetadataError, match="nested too deeply"):
+        parse(dtype=dtype)
+
+
+def test_spec_with_a_broken_document() -> None:
+    spec = parse()
+    assert rewritten(spec) == v2.documents(replace(spec, document={"zarr_format": 2}))[".zarray"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "after"),
+    [
+        ({"id": "packbits"}, 1),
+        ({"id": "categorize", "labels": ["a"], "dtype": "<f4"}, 1),
+        ({"id": "categorize", "labels": ["a"], "dtype": "<f4", "astype": "int16"}, 2),
+        ({"id": "astype", "encode_dtype": "f8", "decode_dtype": "<f4"}, 8),
+        ({"id": "bitround", "keepbits": 3}, 4),
+        ({"id": "quantize", "digits": 1}, 4),
+    ],
+)
+def test_filters_that_change_the_element_size(entry: dict[str, Any], after: int) -> None:
+    assert parse(filters=[entry]).codecs[-1].configuration["typesize"] == after
+
+
+def test_blosc_typesize_may_be_given() -> None:
+    assert parse(compressor={**BLOSC, "typesize": 2}).codecs[-1].configuration["typesize"] == 2
 
 
 def test_bad_base64_is_named() -> None:

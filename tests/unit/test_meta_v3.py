@@ -303,6 +303,32 @@ def test_group_with_null_consolidated_metadata() -> None:
             {"data_type": {"name": "struct", "configuration": {"fields": [["a", "string"]]}}},
             "data_type.configuration.fields[0].data_type: must have a fixed size",
         ),
+        (
+            {"data_type": {"name": "struct", "configuration": {"fields": []}}},
+            "data_type.configuration.fields: expected a list of fields, found []",
+        ),
+        (
+            {"data_type": {"name": "struct", "configuration": {"fields": [{"name": "a"}]}}},
+            "data_type.configuration.fields[0]: expected a name and a data type, "
+            'found {"name": "a"}',
+        ),
+        (
+            {"data_type": {"name": "struct", "configuration": {"fields": [[1, "int8"]]}}},
+            "data_type.configuration.fields[0].name: expected a string, found 1",
+        ),
+        (
+            {
+                "data_type": {
+                    "name": "numpy.timedelta64",
+                    "configuration": {"unit": "s", "scale_factor": 0},
+                }
+            },
+            "data_type.configuration.scale_factor: expected a positive integer, found 0",
+        ),
+        (
+            {"fill_value": 10**400},
+            f"fill_value: 1{'0' * 56}... is out of range (the data type is float32)",
+        ),
         ({"chunk_grid": ...}, "chunk_grid: is missing"),
         (
             {"chunk_grid": {"name": "rectilinear", "configuration": {}}},
@@ -534,6 +560,29 @@ def test_any_fill_value_parses_or_is_refused(data_type: Any, value: Any) -> None
         again = v3.parse(written, "k")
         assert isinstance(again, ArraySpec)
         assert np.asarray(again.fill_value).tobytes() == np.asarray(spec.fill_value).tobytes()
+
+
+def test_missing_fields_are_all_named() -> None:
+    with pytest.raises(MetadataError) as caught:
+        v3.parse({"zarr_format": 3, "node_type": "array"}, "k")
+    assert caught.value.problems == tuple(
+        f"{name}: is missing"
+        for name in (
+            "shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs",
+        )
+    )  # fmt: skip
+
+
+def test_spec_without_a_document() -> None:
+    spec = replace(parse_array(), document={}, fill_value=None)
+    assert v3.document(spec) == {**array_document(), "attributes": {}}
+    broken = replace(parse_array(), document={"zarr_format": 3, "node_type": "array"})
+    assert v3.document(broken) == {**array_document(), "attributes": {}}
+
+
+def test_dtype_without_a_data_type() -> None:
+    with pytest.raises(ValueError, match="has no v3 data type"):
+        v3.document(replace(parse_array(), document={}, dtype=np.dtype("g")))
 
 
 def test_deep_nesting_is_refused() -> None:

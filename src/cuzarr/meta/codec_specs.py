@@ -186,10 +186,7 @@ def bytes_codecs(
         return []
     if dtype.kind in "SVb" or dtype.itemsize == 1:
         return [CodecSpec("bytes")]
-    endian = "big" if dtype.newbyteorder("=") != dtype else "little"
-    if not np.little_endian:
-        endian = {"big": "little", "little": "big"}[endian]
-    return [CodecSpec("bytes", {"endian": endian})]
+    return [CodecSpec("bytes", {"endian": {"<": "little", ">": "big"}[dtype.str[0]]})]
 
 
 def after_filter(
@@ -198,14 +195,12 @@ def after_filter(
     """Return the dtype that a filter of arrays makes."""
     if identifier == "packbits":
         return np.dtype("u1")
-    field = {"astype": "encode_dtype"}.get(identifier, "astype")
     if identifier not in ("delta", "fixedscaleoffset", "quantize", "categorize", "astype"):
         return dtype
-    value = entry.get(field)
+    field = "encode_dtype" if identifier == "astype" else "astype"
+    value = entry.get(field, "|u1" if identifier == "categorize" else entry.get("dtype"))
     if value is None:
-        value = entry.get("dtype")
-    if value is None:
-        return np.dtype("u1") if identifier == "categorize" else dtype
+        return dtype
     found = dtypes.element_type(value)
     if found is None:
         problems.add(f"{place}.{field}", f"expected a data type, found {show(value)}")

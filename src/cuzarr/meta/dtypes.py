@@ -178,8 +178,6 @@ def _from_typestr(text: str, place: str, problems: Problems) -> DType | None:
             return None
         return np.dtype("O")
     size = int(digits) if 0 < len(digits) < 11 else -1
-    if kind in "mM" and not digits:  # numpy spells the generic unit '<M8', never '<M'
-        size = -1
     if kind in _SIZES and size not in _SIZES[kind]:
         problems.add(place, f"{text!r}: numbers of that size are not supported")
     elif kind not in _SIZES and not 0 < size * (4 if kind == "U" else 1) <= _MAX_ITEMSIZE:

@@ -109,7 +109,7 @@ def from_user(value: object, dtype: DType, serializer: str | None) -> np.generic
         return _object_from_user(value, serializer, wrong)
     if kind in "SV" and dtype.names is None:
         return _bytes_from_user(value, dtype, wrong)
-    if kind == "U" and isinstance(value, int) and value == 0:
+    if kind == "U" and _is_zero(value):
         return np.str_("")
     try:
         with np.errstate(all="ignore"):
@@ -325,12 +325,12 @@ def _object_from_user(value: object, serializer: str | None, wrong: str) -> np.g
     if serializer == "vlen-bytes":
         if isinstance(value, bytes):
             return np.bytes_(value)
-        if not isinstance(value, str) and value == 0:
+        if _is_zero(value):
             return np.bytes_(b"")
     elif serializer == "vlen-utf8":
         if isinstance(value, str):
             return np.str_(value)
-        if not isinstance(value, bytes) and value == 0:
+        if _is_zero(value):
             return np.str_("")
     elif isinstance(value, (bool, int, float, str, np.generic)):
         return _scalar(np.asarray(value))
@@ -340,15 +340,20 @@ def _object_from_user(value: object, serializer: str | None, wrong: str) -> np.g
 def _bytes_from_user(value: object, dtype: DType, wrong: str) -> np.generic:
     if isinstance(value, np.void):
         value = value.tobytes()
-    if isinstance(value, str):
-        value = value.encode("ascii")
-    if not isinstance(value, (bytes, bytearray)):
-        if value != 0:
-            raise ValueError(wrong)
+    elif isinstance(value, str) and value.isascii():
+        value = value.encode()
+    elif _is_zero(value):
         value = b""
+    if not isinstance(value, (bytes, bytearray)):
+        raise ValueError(wrong)  # noqa: TRY004
     if len(value) > dtype.itemsize or (dtype.kind == "V" and len(value) not in (0, dtype.itemsize)):
         raise ValueError(f"{wrong}: {len(value)} bytes for {dtype.itemsize}")
     return np.bytes_(value) if dtype.kind == "S" else np.void(bytes(value) or bytes(dtype.itemsize))
+
+
+def _is_zero(value: object) -> bool:
+    """Whether a user's value is the number that stands for an empty text or bytes."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and value == 0
 
 
 def _scalar(array: Any) -> np.generic:

@@ -10,6 +10,7 @@ read and written, as Python's own ``json`` does.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -70,6 +71,6 @@ def _plain(value: object) -> JSON:
         return value.item()
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
         return value.tolist()
-    if isinstance(value, (set, frozenset, bytes)) or not hasattr(value, "keys"):
-        raise TypeError(f"a {type(value).__name__} is not a JSON value: {str(value)[:60]}")
-    return dict(value.items()) if hasattr(value, "items") else {}
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} is not a JSON value: {str(value)[:60]}")
