@@ -313,6 +313,10 @@ def test_read_only_view(store: Store):
     assert view.read_only
     assert read_only_view(view) is view
     assert isinstance(view, ReadInto) == isinstance(store, ReadInto)
+    assert str(view) == str(store)
+    assert "ReadOnly" in repr(view)
+    view.set_many([], [])
+    view.delete([])
     check_refuses_writes(view)
     assert view.get("a/b", 1, 2) == b"al"
     assert view.exists("a/b")
@@ -505,6 +509,7 @@ def test_threads_see_whole_values_only(store: Store):
     assert problems == []
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_reads(store: Store):
     store.set("a/b", b"value")
     read_end, write_end = os.pipe()

@@ -13,6 +13,7 @@ import pytest
 from cuzarr.errors import InvalidKeyError, StoreError
 from cuzarr.storage import LocalStore
 from cuzarr.storage import files as files_module
+from cuzarr.storage import links as links_module
 from cuzarr.storage import local as local_module
 from cuzarr.storage.base import RequestBatch, Status
 from cuzarr.storage.files import TEMPORARY
@@ -244,6 +245,48 @@ def test_writers_and_deleters_race(store: LocalStore):
     stop.set()
     deleter.join()
     assert problems == []
+
+
+def test_a_directory_that_vanishes_again_and_again(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(local_module.os, "makedirs", lambda *_, **__: None)
+    with pytest.raises(StoreError, match=r"directory of 'a/b' .* vanishes again and again"):
+        store.set("a/b", b"x")
+
+
+def test_delete_dir_keeps_a_directory_that_is_written_to(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store.set_many(["a/b/x", "a/c/x"], [b"1", b"2"])
+    real = os.walk
+
+    def walk(*args: object, **options: object):
+        for folder, directories, files in real(*args, **options):
+            yield folder, directories, files
+            if folder.endswith("/b"):
+                Path(folder, "late").write_bytes(b"3")
+
+    monkeypatch.setattr(local_module.os, "walk", walk)
+    store.delete_dir("a")
+    assert list(store.list()) == ["a/b/late"]
+
+    def fail(path: str) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(local_module.os, "rmdir", fail)
+    with pytest.raises(StoreError, match=r"cannot delete 'a'.*Input/output error"):
+        store.delete_dir("a")
+
+
+def test_what_is_known_of_directories_is_bounded(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(links_module, "_MAX_KNOWN", 3)
+    keys = [f"d{i}/k" for i in range(10)]
+    store.set_many(keys, [b"x"] * 10)
+    assert store.get_many(RequestBatch.of(keys)).sizes.tolist() == [1] * 10
+    assert len(store._links._known) <= 3
 
 
 # -- pruning ---------------------------------------------------------------------------------

@@ -170,6 +170,15 @@ def test_an_os_error_of_a_users_store_is_the_status_of_its_request():
     assert missing.statuses.tolist() == [Status.MISSING]
 
 
+def test_an_error_of_cuzarr_in_a_users_store_passes_unchanged():
+    error = ReadOnlyError("mine")
+    store = as_store(FailingStore(error))
+    for call in (lambda: store.get("k"), lambda: store.set("k", b"")):
+        with pytest.raises(ReadOnlyError) as caught:
+            call()
+        assert caught.value is error
+
+
 def test_a_users_store_that_returns_no_bytes():
     inner = OneKeyStore()
     inner.objects["k"] = "text"

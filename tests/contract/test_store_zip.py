@@ -112,6 +112,43 @@ def test_a_failed_write_leaves_the_old_object(tmp_path: Path, monkeypatch: pytes
         assert store.get("a") == b"old value"
 
 
+def test_an_interrupted_write_leaves_the_old_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupt(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    with ZipStore(tmp_path / "x.zip", "w") as store:
+        store.set("a", b"old value")
+        with monkeypatch.context() as patch:
+            patch.setattr(zipfile._ZipWriteFile, "write", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                store.set("a", b"new value")
+        assert store.get("a") == b"old value"
+
+
+def test_a_failing_disk(archive: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with ZipStore(archive) as store:
+        monkeypatch.setattr(os, "pread", fail)
+        statuses = store.get_many(RequestBatch.of(["a/0", "none"])).statuses.tolist()
+        assert statuses == [Status.ERRNO + errno.EIO, Status.MISSING]
+        with pytest.raises(StoreError, match=r"cannot read 'a/0'.*Input/output error"):
+            store.get("a/0")
+
+
+def test_an_archive_cut_off_while_it_is_read(archive: Path, monkeypatch: pytest.MonkeyPatch):
+    real = os.pread
+    with ZipStore(archive) as store:
+        monkeypatch.setattr(os, "pread", lambda fd, n, at: real(fd, min(n, 30), at))
+        assert store.get("a/0") == VALUE
+        monkeypatch.setattr(os, "pread", lambda fd, n, at: real(fd, n, at) if n == 30 else b"")
+        with pytest.raises(StoreError, match=r"'a/0'.*cut off"):
+            store.get("a/0")
+
+
 def test_as_store(archive: Path):
     store = as_store(archive, read_only=True)
     assert isinstance(store, ZipStore)
@@ -131,6 +168,7 @@ def test_pickle_of_a_reader(archive: Path, tmp_path: Path):
         pickle.dumps(store)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_shares_the_file_with_its_parent(archive: Path):
     with ZipStore(archive) as store:
         pid = os.fork()
