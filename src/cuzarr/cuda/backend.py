@@ -58,6 +58,10 @@ class CudaBackend:
             out = self.runtime.empty(job.plan.shape, job.dtype.newbyteorder("="))
         return CudaReadPass(self._shared, job, out)
 
+    def to_host(self, array: DeviceArray) -> npt.NDArray[Any]:
+        """Return a host copy of an array of this device; waits."""
+        return self.runtime.to_host(array)
+
     def begin_write(self, job: Job, value: Any, write_empty_chunks: bool) -> CudaWritePass:
         """Start a write of ``value``: a NumPy array, an array of a device, or a scalar."""
         return CudaWritePass(self._shared, job, value, write_empty_chunks)

@@ -165,4 +165,5 @@ class Keeper:
     def wait(self) -> None:
         """Wait for everything and let go of it."""
         while self._kept:
-            self._runtime.wait_event(self._kept.popleft()[0])
+            self._runtime.wait_event(self._kept[0][0])
+            self._kept.popleft()

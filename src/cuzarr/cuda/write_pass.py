@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +29,16 @@ from cuzarr.cuda.runtime import DeviceBuffer, Event
 from cuzarr.cuda.shared import MAX_WAVE_CHUNKS, Shared
 from cuzarr.engine.batch import EncodedWave, Job, Wave
 from cuzarr.engine.pool import pool, threads
+from cuzarr.engine.report import PlacementRecord, Where
 from cuzarr.errors import ShapeMismatchError
 from cuzarr.plan.chunk_plan import PlanRows
 
 _POINT_BYTES = 16  # of lists, per point
 _RUN_BYTES = 1 << 20
+_STEPS: Final[tuple[tuple[str, Where, str], ...]] = (
+    ("gather", "device", "the value is there"),
+    ("encode", "host", "no device encoder"),
+)
 _DLPACK_CPU = 1  # kDLCPU of dlpack.h
 
 
@@ -130,6 +135,9 @@ class CudaWritePass:
         images = runtime.alloc(n * nbytes, lane.work)
         self._prefill(wave, images)
         self._copy.prepare(wave.rows, lane.work)
+        self._job.report.extend(
+            PlacementRecord(step, where, why, n, 0, n * nbytes) for step, where, why in _STEPS
+        )
         pointers = images.ptr + nbytes * np.arange(n, dtype=np.uint64)
         for which, rows in split_rows(wave.rows, self._points):
             tables = Tables(runtime, self._shared.slabs, lane.work)

@@ -1,0 +1,305 @@
+"""Selections, waves, memory limits, streams and stores of a read on the emulated device."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cuzarr.cuda.backend import CudaBackend
+from cuzarr.engine.read import read
+from cuzarr.errors import ChunkDecodeError, DeviceError, DeviceMemoryError, StoreError
+from cuzarr.plan import plan_basic, plan_coordinate, plan_mask, plan_orthogonal
+from cuzarr.storage.base import Status, Values
+from cuzarr.storage.local import LocalStore
+from cuzarr.storage.memory import MemoryStore
+from tests.contract.cuda_cases import Stored, emulated_backend, noise, smooth
+from tests.contract.test_cuda_decode import BIG, CRC, LITTLE, ZSTD, blosc
+
+SHAPE, CHUNKS = (23, 17, 9), (5, 6, 4)
+CHAINS = [
+    [LITTLE],
+    [LITTLE, blosc()],
+    [BIG, ZSTD],
+    [("transpose", {"order": [2, 0, 1]}), LITTLE, blosc("zstd", "bitshuffle")],
+    [("transpose", {"order": [2, 1, 0]}), BIG, ("gzip", {"level": 1})],
+]
+
+
+@pytest.fixture(params=CHAINS, ids=["plain", "blosc", "big", "transposed", "host"])
+def stored(request: pytest.FixtureRequest) -> Stored:
+    return Stored(smooth(SHAPE, "f4"), CHUNKS, request.param, fill_value=-1).encode_all()
+
+
+def same(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> None:
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
+BASIC = [
+    (slice(None), slice(None), slice(None)),
+    (slice(3, 19), slice(2, 16), slice(1, 8)),
+    (slice(1, 23, 3), slice(None, None, 7), slice(0, 9, 2)),
+    (slice(None, None, -1), slice(15, 2, -4), slice(8, None, -1)),
+    (7, slice(None), slice(None)),
+    (22, 16, 8),
+    (slice(4, 4), slice(None), slice(None)),
+]
+
+
+@pytest.mark.parametrize("key", BASIC, ids=str)
+def test_basic(stored: Stored, key: Any) -> None:
+    plan = plan_basic(key, SHAPE, CHUNKS)
+    same(stored.read(emulated_backend(2), plan), stored.data[key].reshape(plan.out_shape))
+
+
+def test_orthogonal(stored: Stored) -> None:
+    rows, columns = np.array([22, 0, 5, 5, 13, -1]), np.array([3, 16, 2, 0])
+    backend = emulated_backend(3)
+    plan = plan_orthogonal((rows, columns, slice(None)), SHAPE, CHUNKS)
+    same(stored.read(backend, plan), stored.data[np.ix_(rows, columns, np.arange(9))])
+    plan = plan_orthogonal((rows, slice(1, 17, 5), np.array([0, 8])), SHAPE, CHUNKS)
+    same(stored.read(backend, plan), stored.data[np.ix_(rows, range(1, 17, 5), [0, 8])])
+    backend.runtime.close()
+
+
+def test_points(stored: Stored) -> None:
+    rng = np.random.default_rng(5)
+    points = tuple(rng.integers(-n, n, 300) for n in SHAPE)
+    backend = emulated_backend(1)
+    same(stored.read(backend, plan_coordinate(points, SHAPE, CHUNKS)), stored.data[points])
+    mask = rng.random(SHAPE) < 0.05
+    same(stored.read(backend, plan_mask(mask, SHAPE, CHUNKS)), stored.data[mask])
+    backend.runtime.close()
+
+
+def test_points_are_sent_in_parts_that_fit_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = Stored(smooth((1000,), "f8"), (50,), [LITTLE, blosc()]).encode_all()
+    points = np.random.default_rng(0).integers(0, 1000, 5000)
+    plan = plan_coordinate((points,), (1000,), (50,))
+    backend = emulated_backend(1, budget=64 * 1024)  # room for 512 points at a time
+    launches: list[str] = []
+    launch = backend.runtime.launch
+
+    def counted(kernel: str, *args: Any, **kwargs: Any) -> None:
+        launches.append(kernel)
+        launch(kernel, *args, **kwargs)
+
+    monkeypatch.setattr(backend.runtime, "launch", counted)
+    same(stored.read(backend, plan), stored.data[points])
+    assert launches.count("scatter_8") >= 5000 // 512
+    backend.runtime.close()
+
+
+def test_arrays_without_dimensions() -> None:
+    for codecs in ([LITTLE], [BIG, ZSTD]):
+        stored = Stored(np.array(3.5), (), codecs, fill_value=2.5).encode_all()
+        assert stored.read(emulated_backend(), plan_basic((), (), ())) == 3.5
+        stored.store.delete([stored.key(())])
+        assert stored.read(emulated_backend(), plan_basic((), (), ())) == 2.5
+
+
+@pytest.mark.parametrize("view", ["transposed", "reversed", "every second", "offset"])
+def test_given_output_with_any_strides(stored: Stored, view: str) -> None:
+    backend = emulated_backend(2)
+    runtime = backend.runtime
+    plan = plan_basic((slice(2, 20), slice(1, 17), slice(None)), SHAPE, CHUNKS)
+    shape = plan.shape
+    makes = {
+        "transposed": lambda: runtime.empty(shape[::-1], np.dtype("f4")).T,
+        "reversed": lambda: runtime.empty(shape, np.dtype("f4"))[::-1, :, ::-1],
+        "every second": lambda: runtime.to_device(
+            np.zeros((shape[0] * 2, shape[1], shape[2] * 3), "f4")
+        )[::2, :, ::3],
+        "offset": lambda: runtime.empty((shape[0], shape[1], shape[2] + 1), np.dtype("f4"))[..., 1:],
+    }
+    out = makes[view]()
+    found = read(stored.job(plan), stored.address, backend, out)
+    assert found.ptr == out.ptr
+    if view == "offset":  # to_host reads the gaps too
+        parts = [runtime.to_host(out[i, j]) for i in range(shape[0]) for j in range(shape[1])]
+        same(np.stack(parts).reshape(shape), stored.data[2:20, 1:17])
+    else:
+        same(runtime.to_host(out), stored.data[2:20, 1:17])
+
+
+# ---- waves and limits
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("budget", [1 << 12, 1 << 14, 1 << 16])
+def test_many_waves(stored: Stored, budget: int, seed: int) -> None:
+    backend = emulated_backend(seed, budget=budget, slab_bytes=1 << 14)
+    same(stored.read(backend), stored.data)
+    backend.runtime.close()
+
+
+@pytest.mark.parametrize("codecs", [[LITTLE], [LITTLE, blosc()], [LITTLE, ZSTD], [LITTLE, CRC],
+                                    [LITTLE, ("gzip", {"level": 1})]])  # fmt: skip
+def test_device_memory_stays_within_the_budget(codecs: Any) -> None:
+    stored = Stored(smooth((64, 4096), "f4"), (1, 2048), codecs).encode_all()
+    budget = 1 << 18
+    backend = emulated_backend(1, budget=budget)
+    same(stored.read(backend), stored.data)
+    output = stored.data.nbytes
+    assert backend.runtime.peak <= output + budget
+    backend.runtime.close()
+
+
+def test_a_chunk_larger_than_the_budget_is_decoded_on_the_host() -> None:
+    stored = Stored(smooth((4, 100_000), "f4"), (1, 50_000), [LITTLE, blosc()]).encode_all()
+    for options in ({"budget": 1 << 18}, {"slab_bytes": 1 << 17}):
+        backend = emulated_backend(1, **options)
+        same(stored.read(backend), stored.data)
+        assert stored.where() == {"blosc": "host"}
+        assert "a chunk needs" in stored.report[0].why
+        backend.runtime.close()
+
+
+def test_nvcomp_gets_temporary_memory_within_the_budget() -> None:
+    """A header may name zstd where the configuration says lz4, so the estimate knows nothing."""
+    data = smooth((128, 1024), "f4")
+    stored = Stored(data, (1, 1024), [LITTLE, blosc("lz4")])
+    other = Stored(data, (1, 1024), [LITTLE, blosc("zstd")])
+    stored.encode_all(lambda chunk: bytes(other.chain.encode("", chunk)))
+    backend = emulated_backend(1, budget=1 << 20)
+    same(stored.read(backend), data)
+    assert stored.where() == {"blosc (zstd)": "device"}
+    assert len(backend.runtime.nvcomp.calls) > 1
+
+
+def test_out_of_device_memory_names_the_sizes() -> None:
+    stored = Stored(smooth((512, 512), "f4"), (64, 64), [LITTLE, ZSTD]).encode_all()
+    backend = emulated_backend(1, capacity=1 << 21)
+    with pytest.raises(DeviceMemoryError, match=r"\d+ bytes asked for, \d+ of 2097152"):
+        stored.read(backend)
+    backend.runtime.close(check=False)
+
+
+def test_more_dimensions_than_the_kernels_take() -> None:
+    stored = Stored(np.zeros((1,) * 17, "f4"), (1,) * 17, [LITTLE]).encode_all()
+    with pytest.raises(DeviceError, match="at most 16"):
+        stored.read(emulated_backend())
+
+
+# ---- streams
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_read_is_ordered_on_the_caller_stream(seed: int) -> None:
+    """The caller's stream still writes the output when the read starts, and reads it right after."""
+    stored = Stored(smooth((40, 40), "f4"), (16, 16), [LITTLE, blosc()]).encode_all()
+    backend = emulated_backend(seed)
+    runtime = backend.runtime
+    with runtime.current_stream(runtime.new_stream()) as stream:
+        out = runtime.empty((40, 40), np.dtype("f4"))
+        runtime.memset(out.ptr, 0, out.nbytes, stream)
+        read(stored.job(stored.plan()), stored.address, backend, out)
+        raw = runtime.read(out.ptr, out.nbytes, stream)
+    assert raw.tobytes() == stored.data.tobytes()
+    del out
+    runtime.close()
+
+
+def test_reads_one_after_another_reuse_slabs_and_streams() -> None:
+    stored = Stored(smooth((60, 60), "f4"), (16, 16), [LITTLE, blosc()]).encode_all()
+    backend = emulated_backend(3)
+    pinned: list[int] = []
+    allocate = backend.runtime.pinned
+    backend.runtime.pinned = lambda n: (pinned.append(n), allocate(n))[1]
+    for _ in range(8):
+        same(stored.read(backend), stored.data)
+    first = len(pinned)
+    streams = len(backend.runtime.scheduler.streams)
+    for _ in range(8):
+        same(stored.read(backend), stored.data)
+    assert len(pinned) == first
+    assert len(backend.runtime.scheduler.streams) == streams
+    backend.runtime.close()
+
+
+def test_an_aborted_read_leaves_nothing_behind() -> None:
+    stored = Stored(smooth((60, 60), "f4"), (16, 16), [LITTLE, ("gzip", {"level": 1})]).encode_all()
+    stored.store.set(stored.key((2, 2)), b"no gzip")
+    backend = emulated_backend(2, budget=1 << 13)
+    for _ in range(3):
+        with pytest.raises(ChunkDecodeError):
+            stored.read(backend)
+    stored.store.set(stored.key((2, 2)), stored.chain.encode("", stored.chunk((2, 2))))
+    same(stored.read(backend), stored.data)
+    gc.collect()  # the errors hold their frames in cycles
+    backend.runtime.close()
+
+
+# ---- stores
+
+
+@pytest.mark.parametrize("codecs", [[LITTLE], [LITTLE, blosc()], [LITTLE, ZSTD]])
+def test_local_files_go_straight_into_pinned_memory(tmp_path: Any, codecs: Any) -> None:
+    store = LocalStore(tmp_path)
+    stored = Stored(smooth((70, 70), "f4"), (16, 16), codecs, store=store).encode_all()
+    store.delete([stored.key((1, 1))])
+    stored.data[16:32, 16:32] = 0
+    for budget in (1 << 30, 1 << 14):
+        backend = emulated_backend(1, budget=budget)
+        same(stored.read(backend), stored.data)
+        backend.runtime.close()
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_chunks_that_do_not_fit_in_the_slab_are_decoded_apart(tmp_path: Any, local: bool) -> None:
+    """Blosc chunks followed by more blocks than expected: far larger files than decoded chunks."""
+    data = noise((40, 64), "u1")
+
+    def inflated(chunk: np.ndarray[Any, Any]) -> bytes:
+        blocks = [chunk.tobytes()[i : i + 1] for i in range(64)]
+        body = b"".join(b"\x01\0\0\0" + block for block in blocks)
+        starts = b"".join((16 + 4 * 64 + 5 * i).to_bytes(4, "little") for i in range(64))
+        sizes = b"".join(n.to_bytes(4, "little") for n in (64, 1, 16 + len(starts) + len(body)))
+        return bytes([2, 1, 1 << 5 | 0x10, 1]) + sizes + starts + body
+
+    store = LocalStore(tmp_path) if local else MemoryStore()
+    stored = Stored(data, (1, 64), [LITTLE, blosc(typesize=1)], store=store).encode_all(inflated)
+    backend = emulated_backend(1, slab_bytes=1 << 16, budget=1 << 20)
+    same(stored.read(backend), data)
+    backend.runtime.close()
+
+
+class FailingStore(MemoryStore):
+    """Answers some keys with a status of its own."""
+
+    status = int(Status.OK)
+
+    def get_many(self, batch: Any) -> Values:
+        found = super().get_many(batch)
+        statuses = np.where(np.arange(len(batch)) == 2, self.status, found.statuses)
+        return Values(found.values, found.sizes, statuses.astype(np.int32))
+
+
+@pytest.mark.parametrize(("status", "error", "text"), [
+    (Status.ERRNO + 13, StoreError, "Permission denied"),
+    (Status.SHORT, ChunkDecodeError, "truncated"),
+])  # fmt: skip
+def test_store_failures_name_the_key(status: int, error: type[Exception], text: str) -> None:
+    stored = Stored(smooth((64,), "f4"), (16,), [LITTLE, ZSTD], store=FailingStore()).encode_all()
+    stored.store.status = int(status)
+    with pytest.raises(error, match=text) as failure:
+        stored.read(emulated_backend())
+    assert repr(stored.key((2,))) in str(failure.value)
+
+
+@pytest.mark.parametrize(("options", "text"), [
+    ({"device_decode": "fast"}, "device_decode must be one of checked, trusted, host"),
+    ({"placement": {"LZ5": 1}}, "unknown formats"),
+])  # fmt: skip
+def test_options_are_checked(options: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        emulated_backend(1, **options)
+
+
+def test_elements_that_cannot_live_on_a_device() -> None:
+    stored = Stored(np.zeros(4, "V3"), (2,), [("bytes", {})], fill_value=b"")
+    with pytest.raises((DeviceError, AssertionError)):
+        CudaBackend(emulated_backend().runtime).begin_read(stored.job(stored.plan()), None)
