@@ -78,9 +78,7 @@ def test_blosc(calls: Calls, cname: str, dtype: str) -> None:
                 statuses, found = decode(calls, "blosc", [encoded, None], values.nbytes)
                 assert statuses == [OK, OK]
                 assert found[0] == expected
-                statuses, found = decode(
-                    calls, "blosc", [encoded], values.nbytes, lo=[lo], hi=[hi]
-                )
+                statuses, found = decode(calls, "blosc", [encoded], values.nbytes, lo=[lo], hi=[hi])
                 assert statuses == [OK]
                 assert found[0][lo:hi] == expected[lo:hi]
 
@@ -91,7 +89,9 @@ def test_blosc_that_does_not_compress(calls: Calls) -> None:
     for shuffle in (0, 1, 2):
         encoded = bytes(numcodecs.Blosc("lz4", 5, shuffle).encode(np.frombuffer(noise, "u1")))
         assert encoded[2] & 2  # memcpyed
-        statuses, found = decode(calls, "blosc", [encoded] * 2, len(noise), lo=[0, 7], hi=[100_001, 9])
+        statuses, found = decode(
+            calls, "blosc", [encoded] * 2, len(noise), lo=[0, 7], hi=[100_001, 9]
+        )
         assert statuses == [OK, OK]
         assert found[0] == noise
         assert found[1][7:9] == noise[7:9]

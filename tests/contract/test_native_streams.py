@@ -80,7 +80,9 @@ def test_streams_are_all_that_a_decoder_needs(calls: Calls, cname: str, dtype: s
     for n in (2, 700, 30_011):
         values = values_of(dtype, n)
         noise = np.random.default_rng(0).integers(0, 256, values.nbytes).astype("u1").view(dtype)
-        mixed = np.where(np.arange(n) % 4096 < 1024, noise.view(dtype), values) if n > 5000 else noise
+        mixed = (
+            np.where(np.arange(n) % 4096 < 1024, noise.view(dtype), values) if n > 5000 else noise
+        )
         wanted = [values, noise, mixed]
         for shuffle in (0, 1, 2):
             codec = numcodecs.Blosc(cname, 5, shuffle, 4096)
