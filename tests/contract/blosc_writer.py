@@ -34,7 +34,8 @@ def blosc_container(
     raw_every : int
         Store every such stream raw although it compresses; 0 for none.
     """
-    can_split = split and typesize <= 16 and blocksize // typesize >= 128 and blocksize % typesize == 0
+    elements, rest = divmod(blocksize, typesize)
+    can_split = split and typesize <= 16 and elements >= 128 and rest == 0
     flags = FORMATS[cname] << 5 | (0 if split else 0x10) | {0: 0, 1: 1, 2: 4}[shuffle]
     blocks = [data[i : i + blocksize] for i in range(0, len(data), blocksize)]
     body, starts, count = b"", [], 0
@@ -58,7 +59,8 @@ def blosc_container(
 def memcpyed_container(data: bytes, typesize: int) -> bytes:
     """Return ``data`` as a Blosc chunk that holds it as it is."""
     head = bytes([2, 1, 0x02 | 1 << 5, typesize])
-    return head + b"".join(n.to_bytes(4, "little") for n in (len(data), len(data), len(data) + 16)) + data
+    sizes = (len(data), len(data), len(data) + 16)
+    return head + b"".join(n.to_bytes(4, "little") for n in sizes) + data
 
 
 def compressed(part: bytes, cname: str) -> bytes:

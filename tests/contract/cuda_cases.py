@@ -30,9 +30,8 @@ ALWAYS = {"LZ4": 0, "Zstd": 0}
 
 def emulated_backend(seed: int = 1, **options: Any) -> CudaBackend:
     """Return a backend on an emulated device; placement sends everything there by default."""
-    device = {
-        name: options.pop(name) for name in ("nvcomp", "capacity", "on_undefined") if name in options
-    }
+    names = {"nvcomp", "capacity", "on_undefined"} & set(options)
+    device = {name: options.pop(name) for name in names}
     options.setdefault("placement", ALWAYS)
     return CudaBackend(EmulatedRuntime(seed, **device), **options)
 

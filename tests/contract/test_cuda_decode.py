@@ -36,7 +36,9 @@ def check(stored: Stored, seed: int = 1, **options: Any) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("codecs", [[], [CRC], [ZSTD], [ZSTD, CRC], [blosc()], [blosc("zstd"), CRC]])
+@pytest.mark.parametrize(
+    "codecs", [[], [CRC], [ZSTD], [ZSTD, CRC], [blosc()], [blosc("zstd"), CRC]]
+)
 def test_device_steps_in_any_order_of_events(codecs: Any, seed: int) -> None:
     stored = Stored(smooth((100, 70), "f4"), (32, 20), [LITTLE, *codecs]).encode_all()
     check(stored, seed)
@@ -178,7 +180,8 @@ def test_usual_and_unusual_frames_in_one_wave() -> None:
 
 
 @pytest.mark.parametrize("codecs", [
-    [("gzip", {"level": 5})], [("gzip", {"level": 1}), CRC], [CRC, ZSTD], [ZSTD, ("gzip", {"level": 1})],
+    [("gzip", {"level": 5})], [("gzip", {"level": 1}), CRC], [CRC, ZSTD],
+    [ZSTD, ("gzip", {"level": 1})],
 ])  # fmt: skip
 def test_chains_without_device_steps(codecs: Any) -> None:
     stored = Stored(smooth((100, 30), "i4"), (16, 16), [LITTLE, *codecs]).encode_all()
@@ -187,7 +190,9 @@ def test_chains_without_device_steps(codecs: Any) -> None:
 
 
 @pytest.mark.parametrize("mode", ["checked", "trusted", "host"])
-@pytest.mark.parametrize("codecs", [[CRC], [ZSTD, CRC], [blosc(), CRC], [blosc("zstd", "bitshuffle")]])
+@pytest.mark.parametrize(
+    "codecs", [[CRC], [ZSTD, CRC], [blosc(), CRC], [blosc("zstd", "bitshuffle")]]
+)
 def test_modes(codecs: Any, mode: str) -> None:
     stored = Stored(smooth((100, 30), "f4"), (16, 16), [LITTLE, *codecs]).encode_all()
     check(stored, device_decode=mode)
@@ -258,7 +263,9 @@ def both_errors(stored: Stored, **options: Any) -> tuple[Exception, Exception]:
 
 @pytest.mark.parametrize("codecs", [[], [CRC], [ZSTD], [blosc()], [blosc("zstd")], [ZSTD, CRC],
                                     [("gzip", {"level": 1})]])  # fmt: skip
-@pytest.mark.parametrize("change", [lambda d: d[: len(d) // 2], lambda d: d[:3], lambda d: d + b"x"])
+@pytest.mark.parametrize(
+    "change", [lambda d: d[: len(d) // 2], lambda d: d[:3], lambda d: d + b"x"]
+)
 def test_truncated_and_overlong_chunks(codecs: Any, change: Any) -> None:
     stored = Stored(smooth((64, 64), "f4"), (16, 16), [LITTLE, *codecs]).encode_all()
     key = corrupt(stored, (2, 1), change)
@@ -277,7 +284,10 @@ def test_corrupt_lz4_stream_is_reported_by_the_decoder() -> None:
 
 def test_the_first_of_several_bad_chunks_is_named() -> None:
     stored = Stored(smooth((64, 64), "f4"), (16, 16), [LITTLE, blosc()]).encode_all()
-    names = [corrupt(stored, c, lambda d: d[:60] + b"\xff" * (len(d) - 60)) for c in ((3, 3), (1, 2))]
+    names = [
+        corrupt(stored, coords, lambda d: d[:60] + b"\xff" * (len(d) - 60))
+        for coords in ((3, 3), (1, 2))
+    ]
     for seed in range(4):
         with pytest.raises(ChunkDecodeError, match=re.escape(names[1])):
             stored.read(emulated_backend(seed))

@@ -113,7 +113,7 @@ def test_given_output_with_any_strides(stored: Stored, view: str) -> None:
         "every second": lambda: runtime.to_device(
             np.zeros((shape[0] * 2, shape[1], shape[2] * 3), "f4")
         )[::2, :, ::3],
-        "offset": lambda: runtime.empty((shape[0], shape[1], shape[2] + 1), np.dtype("f4"))[..., 1:],
+        "offset": lambda: runtime.empty((*shape[:2], shape[2] + 1), np.dtype("f4"))[..., 1:],
     }
     out = makes[view]()
     found = read(stored.job(plan), stored.address, backend, out)
@@ -189,7 +189,7 @@ def test_more_dimensions_than_the_kernels_take() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_read_is_ordered_on_the_caller_stream(seed: int) -> None:
-    """The caller's stream still writes the output when the read starts, and reads it right after."""
+    """The caller's stream writes the output until the read starts, and reads it right after."""
     stored = Stored(smooth((40, 40), "f4"), (16, 16), [LITTLE, blosc()]).encode_all()
     backend = emulated_backend(seed)
     runtime = backend.runtime

@@ -44,7 +44,9 @@ def host_read(stored: Stored) -> np.ndarray[Any, Any]:
     return found
 
 
-def pair(codecs: Any, dtype: str = "f4", fill: Any = -1, *, empty: bool = False) -> tuple[Stored, Stored]:
+def pair(
+    codecs: Any, dtype: str = "f4", fill: Any = -1, *, empty: bool = False
+) -> tuple[Stored, Stored]:
     """Return two equal arrays, full of data unless ``empty``."""
     found = Stored(smooth(SHAPE, dtype), CHUNKS, codecs, fill_value=fill)
     if not empty:
@@ -79,7 +81,8 @@ def test_basic(codecs: Any, key: Any, empty: bool) -> None:
 
 def test_orthogonal(codecs: Any) -> None:
     mine, reference = pair(codecs)
-    plan = plan_orthogonal((np.array([22, 0, 5, 13]), slice(1, 17, 5), np.array([8, 2])), SHAPE, CHUNKS)
+    key = (np.array([22, 0, 5, 13]), slice(1, 17, 5), np.array([8, 2]))
+    plan = plan_orthogonal(key, SHAPE, CHUNKS)
     value = smooth(plan.shape, "f4", 3)
     mine.write(emulated_backend(3), plan, value)
     reference.write(HostBackend(), plan, value)
@@ -161,8 +164,8 @@ def test_values_on_the_device(how: str) -> None:
 
 @pytest.mark.parametrize("value", [
     7, np.float32(2.5), np.array(3), np.arange(9, dtype="i2"), np.arange(17.0)[:, None],
-    np.broadcast_to(np.arange(9.0), (18, 17, 9)), np.arange(18 * 17, dtype=">f8").reshape(18, 17, 1),
-    [[[1], [2]]],
+    np.broadcast_to(np.arange(9.0), (18, 17, 9)),
+    np.arange(18 * 17, dtype=">f8").reshape(18, 17, 1), [[[1], [2]]],
 ], ids=["int", "scalar", "0-d", "row", "column", "broadcast", "big", "list"])  # fmt: skip
 def test_values_broadcast_without_being_copied(value: Any) -> None:
     mine, reference = pair([LITTLE])

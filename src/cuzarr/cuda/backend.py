@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy.typing as npt
+
 from cuzarr.cuda.placement import Mode, Placement
 from cuzarr.cuda.read_pass import CudaReadPass
 from cuzarr.cuda.runtime import DeviceArray, Runtime
