@@ -5,6 +5,7 @@
 #   PYTHON=python3.12   the interpreter to use
 #   TORCH=1 / TORCH=0   test with / without PyTorch (default: with it under Python 3.11)
 #   BENCH_ARGS="--size 16MiB --repeats 1"   what the benchmark is given
+#   JOBS=4              test processes (default: one per processor)
 #   CUDA=cuda12|cuda13  the CUDA extra of the demo (default: what the driver offers); CUDA= for none
 
 .DEFAULT_GOAL := help
@@ -19,6 +20,7 @@ NATIVE := $(shell find src/cuzarr/native -name "*.c" -o -name "*.cpp" -o -name "
 BUILD_INPUTS := pyproject.toml constraints.txt $(wildcard setup.py) $(NATIVE)
 CUDA ?= $(shell $(PYTHON) tools/cuda_extra.py)
 TORCH ?= $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] == (3, 11)))')
+JOBS ?= $(shell nproc)
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
@@ -59,7 +61,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/python demo/demo.py
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n $(JOBS) $(PYTEST_ARGS)
 	@tools/test_newer_python.sh "$(NEWER)" $(PYTEST_ARGS)
 
 check: $(VENV)/.check $(VENV)/.test

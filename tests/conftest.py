@@ -3,13 +3,19 @@
 ``--device host | emulated | cuda`` picks where the parametrised tests run; without it, on the host
 and on the emulated device. Tests marked ``gpu`` are skipped on a machine without a usable device,
 and with ``--device cuda`` they fail there instead.
+
+Hypothesis has no deadline per example: a busy machine is no failure.
 """
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
 
 from cuzarr.cuda.probe import probe
+
+hypothesis.settings.register_profile("cuzarr", deadline=None)
+hypothesis.settings.load_profile("cuzarr")
 
 KINDS = ("host", "emulated", "cuda")
 

@@ -33,4 +33,4 @@ if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ] || [ constraints.txt -nt
     touch "$stamp"
 fi
 "$folder/bin/python" -c 'import sys, zarr; print(f"interop: Python {sys.version.split()[0]}, zarr {zarr.__version__}")'
-exec "$folder/bin/python" -m pytest -m interop "$@"
+exec "$folder/bin/python" -m pytest -q -m interop "$@"
