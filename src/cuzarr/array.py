@@ -31,6 +31,7 @@ from cuzarr.meta.spec import ArraySpec, ZarrFormat
 from cuzarr.plan import (
     grid_shape,
     is_scalar,
+    last_wins,
     plan_basic,
     plan_block,
     plan_coordinate,
@@ -319,7 +320,7 @@ class Array:
                 out[...] = result
             return out
         if key is not None and is_scalar(plan, key):
-            return result[()] if isinstance(result, np.ndarray) else result.get()[()]
+            return backend.to_host(result)[()]
         return result
 
     def _job(self, plan: ChunkPlan, device: Device) -> Job:
@@ -355,6 +356,8 @@ class Array:
     def _write(self, plan: ChunkPlan, value: Any) -> None:
         self._check_writable()
         device = self._resolved()
+        if device.name != "cpu":
+            plan = last_wins(plan)  # a device copies in any order
         job = self._job(plan, device)
         write(
             job,

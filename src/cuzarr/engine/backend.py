@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy.typing as npt
+
 from cuzarr.engine.batch import EncodedWave, Job, Wave
 
 AnyArray = Any  #: numpy.ndarray on the host, cupy.ndarray on a device
@@ -79,6 +81,10 @@ class Backend(Protocol):
 
     def begin_read(self, job: Job, out: AnyArray | None) -> ReadPass:
         """Start a read; ``out`` is an array of ``plan.shape`` on the device, or None."""
+        ...
+
+    def to_host(self, array: AnyArray) -> npt.NDArray[Any]:
+        """Return an array of the device as a NumPy array; waits."""
         ...
 
     def begin_write(self, job: Job, value: AnyArray, write_empty_chunks: bool) -> WritePass:

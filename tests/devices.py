@@ -1,0 +1,49 @@
+"""The devices that tests of the public interface run on: host, emulated, cuda.
+
+``use_device(kind)`` makes ``cuda:0`` stand for the emulated device, or leaves the real one, and
+gives the name to pass as ``device=``; :func:`to_numpy` brings a result of any of them to the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from cuzarr import cuda
+from cuzarr import device as device_module
+from cuzarr.config import config
+from cuzarr.cuda.backend import CudaBackend
+from cuzarr.cuda.placement import Mode
+from cuzarr.cuda.probe import Probe
+from tests.emulation.array import EmulatedArray
+from tests.emulation.runtime import EmulatedRuntime
+
+#: Every wave goes to the device, however few streams it has.
+ALWAYS = {"LZ4": 0, "Zstd": 0}
+
+
+@contextmanager
+def use_device(kind: str, seed: int = 1, device_decode: Mode = "checked") -> Iterator[str]:
+    """Yield the device name of ``kind``: "host", "emulated" or "cuda"."""
+    if kind != "emulated":
+        with config.set({"cuda.placement": ALWAYS, "cuda.device_decode": device_decode}):
+            yield "cpu" if kind == "host" else "cuda:0"
+        return
+    runtime = EmulatedRuntime(seed)
+    backend = CudaBackend(runtime, placement=ALWAYS, device_decode=device_decode)
+    with (
+        mock.patch.object(cuda, "open_backend", lambda _: backend),
+        mock.patch.object(device_module, "probe", lambda: Probe(1, "1 emulated device")),
+    ):
+        yield "cuda:0"
+
+
+def to_numpy(value: Any) -> Any:
+    """Return a result as a NumPy array or scalar."""
+    if isinstance(value, EmulatedArray):
+        return cuda.open_backend(0).runtime.to_host(value)
+    return value if isinstance(value, np.ndarray | np.generic) else value.get()
