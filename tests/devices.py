@@ -36,8 +36,8 @@ def use_device(kind: str, seed: int = 1, device_decode: Mode = "checked") -> Ite
     runtime = EmulatedRuntime(seed)
     backend = CudaBackend(runtime, placement=ALWAYS, device_decode=device_decode)
     with (
-        mock.patch.object(cuda, "open_backend", lambda _: backend),
-        mock.patch.object(device_module, "probe", lambda: Probe(1, "1 emulated device")),
+        mock.patch.object(cuda, "open_backend", return_value=backend),
+        mock.patch.object(device_module, "probe", return_value=Probe(1, "1 emulated device")),
     ):
         yield "cuda:0"
 
