@@ -91,7 +91,7 @@ def load(kernels: Path = KERNELS) -> Library:
     u32, i32 = ctypes.c_uint32, ctypes.c_int32
     for name, result, arguments in [
         ("emu_reserve", u64, [u64]),
-        ("emu_reset", None, []),
+        ("emu_reset", None, [u64]),
         ("emu_begin", u32, [i32, i64, i32, pointer, i64]),
         ("emu_access", i32, [u64, u64, i32, i32]),
         ("emu_expose", None, [u64, u64, i32]),

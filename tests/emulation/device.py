@@ -11,9 +11,8 @@ import bisect
 import ctypes
 import functools
 import os
+import sys
 import threading
-import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ WORK, ALLOC, FREE = 0, 1, 2
 FRESH_POISON, FREED_POISON, HOST_POISON = 0xAB, 0xDD, 0xA5
 
 _ARENA = int(os.environ.get("CUZARR_EMULATION_BYTES", str(2 << 30)))
+_HERE, _ROOT = str(Path(__file__).parent), str(REPOSITORY) + "/"
 _FAULTS = {
     1: "outside any allocation",
     2: "memory that was given back",
@@ -85,7 +85,7 @@ class Device:
         with self.lock:
             self.users -= 1
             if self.users == 0:
-                self.cdll.emu_reset()
+                self.cdll.emu_reset((self.bump - self.base + 4095) // 4096 * 4096)
                 self._clear()
 
     def new_stream(self) -> int:
@@ -165,10 +165,7 @@ def raw_bytes(address: int, nbytes: int) -> npt.NDArray[np.uint8]:
 
 def call_site() -> str:
     """Return file:line of the nearest caller outside this package."""
-    here = str(Path(__file__).parent)
-    frames: Sequence[Any] = traceback.extract_stack(limit=12)
-    for frame in reversed(frames):
-        if not frame.filename.startswith(here):
-            name = frame.filename.removeprefix(str(REPOSITORY) + "/")
-            return f"{name}:{frame.lineno}"
-    return "?"
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename.removeprefix(_ROOT)}:{frame.f_lineno}"
