@@ -26,12 +26,34 @@ from tests.emulation.runtime import EmulatedRuntime
 
 #: Every wave goes to the device, however few streams it has.
 ALWAYS = {"LZ4": 0, "Zstd": 0}
+_EMULATED = {"nvcomp", "capacity", "on_undefined"}  # options of the emulated device
+_real = {"device": False}
+
+
+def use_real_device(wanted: bool) -> None:
+    """Make :func:`device_backend` give the real device, or the emulated one."""
+    _real["device"] = wanted
+
+
+def device_backend(seed: int = 1, **options: Any) -> CudaBackend:
+    """Return a backend on the device under test; placement sends everything there by default."""
+    if not _real["device"] or _EMULATED & set(options):
+        return emulated_backend(seed, **options)
+    from cuzarr.cuda.cupy_runtime import CupyRuntime
+
+    options.setdefault("placement", ALWAYS)
+    return CudaBackend(CupyRuntime(0), **options)
+
+
+def close(backend: CudaBackend) -> None:
+    """Run what the emulated device still has queued; fails on memory that is still held."""
+    if isinstance(backend.runtime, EmulatedRuntime):
+        backend.runtime.close()
 
 
 def emulated_backend(seed: int = 1, **options: Any) -> CudaBackend:
-    """Return a backend on an emulated device; placement sends everything there by default."""
-    names = {"nvcomp", "capacity", "on_undefined"} & set(options)
-    device = {name: options.pop(name) for name in names}
+    """Return a backend on an emulated device, for tests that look inside or misuse it."""
+    device = {name: options.pop(name) for name in _EMULATED & set(options)}
     options.setdefault("placement", ALWAYS)
     return CudaBackend(EmulatedRuntime(seed, **device), **options)
 

@@ -13,7 +13,7 @@ import pytest
 from cuzarr.errors import ChecksumError, ChunkDecodeError
 from cuzarr.host.backend import HostBackend
 from tests.contract.blosc_writer import blosc_container, memcpyed_container
-from tests.contract.cuda_cases import Stored, emulated_backend, noise, smooth
+from tests.contract.cuda_cases import Stored, close, device_backend, emulated_backend, noise, smooth
 
 LITTLE = ("bytes", {"endian": "little"})
 BIG = ("bytes", {"endian": "big"})
@@ -29,10 +29,10 @@ def blosc(cname: str = "lz4", shuffle: str = "shuffle", typesize: int = 4, **oth
 
 def check(stored: Stored, seed: int = 1, **options: Any) -> None:
     """Read everything on the device and compare the bytes."""
-    backend = emulated_backend(seed, **options)
+    backend = device_backend(seed, **options)
     found = stored.read(backend)
     assert found.tobytes() == stored.data.astype(found.dtype).tobytes()
-    backend.runtime.close()
+    close(backend)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -119,7 +119,7 @@ def test_arrays_of_foreign_byte_order_come_in_native_order(dtype: str) -> None:
 
 def test_no_byte_codec_copies_straight_from_the_upload() -> None:
     stored = Stored(noise((64, 64), "f4"), (16, 16), [LITTLE]).encode_all()
-    backend = emulated_backend()
+    backend = device_backend()
     found = stored.read(backend)
     assert found.tobytes() == stored.data.tobytes()
     assert stored.where() == {"copy": "device"}
@@ -255,7 +255,7 @@ def both_errors(stored: Stored, **options: Any) -> tuple[Exception, Exception]:
 
     with pytest.raises(ChunkDecodeError) as on_host:
         read(stored.job(stored.plan(), native=False), stored.address, HostBackend())
-    backend = emulated_backend(1, **options)
+    backend = device_backend(1, **options)
     with pytest.raises(ChunkDecodeError) as on_device:
         stored.read(backend)
     return on_host.value, on_device.value
@@ -290,7 +290,7 @@ def test_the_first_of_several_bad_chunks_is_named() -> None:
     ]
     for seed in range(4):
         with pytest.raises(ChunkDecodeError, match=re.escape(names[1])):
-            stored.read(emulated_backend(seed))
+            stored.read(device_backend(seed))
 
 
 @pytest.mark.parametrize("mode", ["checked", "trusted", "host"])
@@ -318,7 +318,7 @@ def test_host_mode_reports_corrupt_zstd() -> None:
     stored = Stored(smooth((4096,), "f4"), (512,), [LITTLE, ZSTD]).encode_all()
     key = corrupt(stored, (3,), lambda d: d[:20] + bytes(b ^ 0xFF for b in d[20:40]) + d[40:])
     with pytest.raises(ChunkDecodeError, match=re.escape(key)):
-        stored.read(emulated_backend(1, device_decode="host"))
+        stored.read(device_backend(1, device_decode="host"))
 
 
 def test_a_wrong_content_size_never_reaches_nvcomp() -> None:

@@ -15,7 +15,7 @@ from cuzarr.plan import plan_basic, plan_coordinate, plan_mask, plan_orthogonal
 from cuzarr.storage.base import Status, Values
 from cuzarr.storage.local import LocalStore
 from cuzarr.storage.memory import MemoryStore
-from tests.contract.cuda_cases import Stored, emulated_backend, noise, smooth
+from tests.contract.cuda_cases import Stored, close, device_backend, emulated_backend, noise, smooth
 from tests.contract.test_cuda_decode import BIG, CRC, LITTLE, ZSTD, blosc
 
 SHAPE, CHUNKS = (23, 17, 9), (5, 6, 4)
@@ -52,27 +52,27 @@ BASIC = [
 @pytest.mark.parametrize("key", BASIC, ids=str)
 def test_basic(stored: Stored, key: Any) -> None:
     plan = plan_basic(key, SHAPE, CHUNKS)
-    same(stored.read(emulated_backend(2), plan), stored.data[key].reshape(plan.out_shape))
+    same(stored.read(device_backend(2), plan), stored.data[key].reshape(plan.out_shape))
 
 
 def test_orthogonal(stored: Stored) -> None:
     rows, columns = np.array([22, 0, 5, 5, 13, -1]), np.array([3, 16, 2, 0])
-    backend = emulated_backend(3)
+    backend = device_backend(3)
     plan = plan_orthogonal((rows, columns, slice(None)), SHAPE, CHUNKS)
     same(stored.read(backend, plan), stored.data[np.ix_(rows, columns, np.arange(9))])
     plan = plan_orthogonal((rows, slice(1, 17, 5), np.array([0, 8])), SHAPE, CHUNKS)
     same(stored.read(backend, plan), stored.data[np.ix_(rows, range(1, 17, 5), [0, 8])])
-    backend.runtime.close()
+    close(backend)
 
 
 def test_points(stored: Stored) -> None:
     rng = np.random.default_rng(5)
     points = tuple(rng.integers(-n, n, 300) for n in SHAPE)
-    backend = emulated_backend(1)
+    backend = device_backend(1)
     same(stored.read(backend, plan_coordinate(points, SHAPE, CHUNKS)), stored.data[points])
     mask = rng.random(SHAPE) < 0.05
     same(stored.read(backend, plan_mask(mask, SHAPE, CHUNKS)), stored.data[mask])
-    backend.runtime.close()
+    close(backend)
 
 
 def test_points_are_sent_in_parts_that_fit_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,9 +96,9 @@ def test_points_are_sent_in_parts_that_fit_the_budget(monkeypatch: pytest.Monkey
 def test_arrays_without_dimensions() -> None:
     for codecs in ([LITTLE], [BIG, ZSTD]):
         stored = Stored(np.array(3.5), (), codecs, fill_value=2.5).encode_all()
-        assert stored.read(emulated_backend(), plan_basic((), (), ())) == 3.5
+        assert stored.read(device_backend(), plan_basic((), (), ())) == 3.5
         stored.store.delete([stored.key(())])
-        assert stored.read(emulated_backend(), plan_basic((), (), ())) == 2.5
+        assert stored.read(device_backend(), plan_basic((), (), ())) == 2.5
 
 
 @pytest.mark.parametrize("view", ["transposed", "reversed", "every second", "offset"])
@@ -131,9 +131,9 @@ def test_given_output_with_any_strides(stored: Stored, view: str) -> None:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("budget", [1 << 12, 1 << 14, 1 << 16])
 def test_many_waves(stored: Stored, budget: int, seed: int) -> None:
-    backend = emulated_backend(seed, budget=budget, slab_bytes=1 << 14)
+    backend = device_backend(seed, budget=budget, slab_bytes=1 << 14)
     same(stored.read(backend), stored.data)
-    backend.runtime.close()
+    close(backend)
 
 
 @pytest.mark.parametrize("codecs", [[LITTLE], [LITTLE, blosc()], [LITTLE, ZSTD], [LITTLE, CRC],
@@ -151,11 +151,11 @@ def test_device_memory_stays_within_the_budget(codecs: Any) -> None:
 def test_a_chunk_larger_than_the_budget_is_decoded_on_the_host() -> None:
     stored = Stored(smooth((4, 100_000), "f4"), (1, 50_000), [LITTLE, blosc()]).encode_all()
     for options in ({"budget": 1 << 18}, {"slab_bytes": 1 << 17}):
-        backend = emulated_backend(1, **options)
+        backend = device_backend(1, **options)
         same(stored.read(backend), stored.data)
         assert stored.where() == {"blosc": "host"}
         assert "a chunk needs" in stored.report[0].why
-        backend.runtime.close()
+        close(backend)
 
 
 def test_nvcomp_gets_temporary_memory_within_the_budget() -> None:
@@ -181,7 +181,7 @@ def test_out_of_device_memory_names_the_sizes() -> None:
 def test_more_dimensions_than_the_kernels_take() -> None:
     stored = Stored(np.zeros((1,) * 17, "f4"), (1,) * 17, [LITTLE]).encode_all()
     with pytest.raises(DeviceError, match="at most 16"):
-        stored.read(emulated_backend())
+        stored.read(device_backend())
 
 
 # ---- streams
@@ -223,14 +223,14 @@ def test_reads_one_after_another_reuse_slabs_and_streams() -> None:
 def test_an_aborted_read_leaves_nothing_behind() -> None:
     stored = Stored(smooth((60, 60), "f4"), (16, 16), [LITTLE, ("gzip", {"level": 1})]).encode_all()
     stored.store.set(stored.key((2, 2)), b"no gzip")
-    backend = emulated_backend(2, budget=1 << 13)
+    backend = device_backend(2, budget=1 << 13)
     for _ in range(3):
         with pytest.raises(ChunkDecodeError):
             stored.read(backend)
     stored.store.set(stored.key((2, 2)), stored.chain.encode("", stored.chunk((2, 2))))
     same(stored.read(backend), stored.data)
     gc.collect()  # the errors hold their frames in cycles
-    backend.runtime.close()
+    close(backend)
 
 
 # ---- stores
@@ -243,9 +243,9 @@ def test_local_files_go_straight_into_pinned_memory(tmp_path: Any, codecs: Any) 
     store.delete([stored.key((1, 1))])
     stored.data[16:32, 16:32] = 0
     for budget in (1 << 30, 1 << 14):
-        backend = emulated_backend(1, budget=budget)
+        backend = device_backend(1, budget=budget)
         same(stored.read(backend), stored.data)
-        backend.runtime.close()
+        close(backend)
 
 
 @pytest.mark.parametrize("local", [True, False])
@@ -262,9 +262,9 @@ def test_chunks_that_do_not_fit_in_the_slab_are_decoded_apart(tmp_path: Any, loc
 
     store = LocalStore(tmp_path) if local else MemoryStore()
     stored = Stored(data, (1, 64), [LITTLE, blosc(typesize=1)], store=store).encode_all(inflated)
-    backend = emulated_backend(1, slab_bytes=1 << 16, budget=1 << 20)
+    backend = device_backend(1, slab_bytes=1 << 16, budget=1 << 20)
     same(stored.read(backend), data)
-    backend.runtime.close()
+    close(backend)
 
 
 class FailingStore(MemoryStore):
@@ -286,7 +286,7 @@ def test_store_failures_name_the_key(status: int, error: type[Exception], text: 
     stored = Stored(smooth((64,), "f4"), (16,), [LITTLE, ZSTD], store=FailingStore()).encode_all()
     stored.store.status = int(status)
     with pytest.raises(error, match=text) as failure:
-        stored.read(emulated_backend())
+        stored.read(device_backend())
     assert repr(stored.key((2,))) in str(failure.value)
 
 
@@ -296,10 +296,10 @@ def test_store_failures_name_the_key(status: int, error: type[Exception], text: 
 ])  # fmt: skip
 def test_options_are_checked(options: Any, text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        emulated_backend(1, **options)
+        device_backend(1, **options)
 
 
 def test_elements_that_cannot_live_on_a_device() -> None:
     stored = Stored(np.zeros(4, "V3"), (2,), [("bytes", {})], fill_value=b"")
     with pytest.raises((DeviceError, AssertionError)):
-        CudaBackend(emulated_backend().runtime).begin_read(stored.job(stored.plan()), None)
+        CudaBackend(device_backend().runtime).begin_read(stored.job(stored.plan()), None)

@@ -15,7 +15,7 @@ from cuzarr.engine.read import read
 from cuzarr.errors import ChunkDecodeError, ChunkEncodeError, ShapeMismatchError
 from cuzarr.host.backend import HostBackend
 from cuzarr.plan import last_wins, plan_basic, plan_coordinate, plan_orthogonal
-from tests.contract.cuda_cases import Stored, emulated_backend, smooth
+from tests.contract.cuda_cases import Stored, close, device_backend, emulated_backend, smooth
 from tests.contract.test_cuda_decode import BIG, CRC, LITTLE, ZSTD, blosc
 
 SHAPE, CHUNKS = (23, 17, 9), (5, 6, 4)
@@ -72,11 +72,11 @@ def test_basic(codecs: Any, key: Any, empty: bool) -> None:
     mine, reference = pair(codecs, empty=empty)
     plan = plan_basic(key, SHAPE, CHUNKS)
     value = np.random.default_rng(1).integers(0, 99, plan.shape).astype("f4")
-    backend = emulated_backend(2)
+    backend = device_backend(2)
     mine.write(backend, plan, value)
     reference.write(HostBackend(), plan, value)
     assert contents(mine) == contents(reference)
-    backend.runtime.close()
+    close(backend)
 
 
 def test_orthogonal(codecs: Any) -> None:
@@ -84,7 +84,7 @@ def test_orthogonal(codecs: Any) -> None:
     key = (np.array([22, 0, 5, 13]), slice(1, 17, 5), np.array([8, 2]))
     plan = plan_orthogonal(key, SHAPE, CHUNKS)
     value = smooth(plan.shape, "f4", 3)
-    mine.write(emulated_backend(3), plan, value)
+    mine.write(device_backend(3), plan, value)
     reference.write(HostBackend(), plan, value)
     assert contents(mine) == contents(reference)
 
@@ -95,7 +95,7 @@ def test_points(codecs: Any) -> None:
     points = tuple(rng.integers(0, n, 200) for n in SHAPE)
     plan = last_wins(plan_coordinate(points, SHAPE, CHUNKS))
     value = np.arange(200, dtype="f4")
-    mine.write(emulated_backend(1), plan, value)
+    mine.write(device_backend(1), plan, value)
     reference.write(HostBackend(), plan, value)
     assert contents(mine) == contents(reference)
     expected = mine.data.copy()
@@ -109,11 +109,11 @@ def test_many_waves(codecs: Any, budget: int, seed: int) -> None:
     mine, reference = pair(codecs)
     plan = plan_basic((slice(1, 22), slice(None), slice(None)), SHAPE, CHUNKS)
     value = smooth(plan.shape, "f4", 9)
-    backend = emulated_backend(seed, budget=budget, slab_bytes=1 << 14)
+    backend = device_backend(seed, budget=budget, slab_bytes=1 << 14)
     mine.write(backend, plan, value)
     reference.write(HostBackend(), plan, value)
     assert contents(mine) == contents(reference)
-    backend.runtime.close()
+    close(backend)
 
 
 def test_a_wave_may_hold_more_chunks_than_fit() -> None:
@@ -121,7 +121,7 @@ def test_a_wave_may_hold_more_chunks_than_fit() -> None:
     mine, reference = pair([LITTLE, ZSTD])
     plan = plan_basic((slice(1, 22), slice(None), slice(None)), SHAPE, CHUNKS)
     value = smooth(plan.shape, "f4", 9)
-    backend = emulated_backend(1, budget=1 << 14, slab_bytes=1 << 14)
+    backend = device_backend(1, budget=1 << 14, slab_bytes=1 << 14)
     job = mine.job(plan)
     steps = backend.begin_write(job, value, True)
     wave = mine.address.wave(0, plan.rows(0, plan.n_chunks))
@@ -132,7 +132,7 @@ def test_a_wave_may_hold_more_chunks_than_fit() -> None:
     keys = encoded.wave.requests.key_list()
     assert {k: bytes(v) for k, v in zip(keys, encoded.values, strict=True)} == contents(reference)
     del steps
-    backend.runtime.close()
+    close(backend)
 
 
 # ---- values
@@ -171,11 +171,11 @@ def test_values_broadcast_without_being_copied(value: Any) -> None:
     mine, reference = pair([LITTLE])
     key = (slice(2, 20), slice(0, 2) if isinstance(value, list) else slice(None), slice(None))
     plan = plan_basic(key, SHAPE, CHUNKS)
-    backend = emulated_backend(1)
+    backend = device_backend(1)
     mine.write(backend, plan, value)
     reference.write(HostBackend(), plan, np.broadcast_to(np.asarray(value), plan.shape))
     assert contents(mine) == contents(reference)
-    backend.runtime.close()
+    close(backend)
 
 
 def test_a_large_broadcast_value_takes_one_element_of_device_memory() -> None:
@@ -190,7 +190,7 @@ def test_a_value_of_another_shape() -> None:
     stored, _ = pair([LITTLE], empty=True)
     for value in (np.zeros((3, 9)), np.zeros((1, 1, 1, 1))):
         with pytest.raises(ShapeMismatchError, match="does not fit a selection"):
-            stored.write(emulated_backend(), stored.plan(), value)
+            stored.write(device_backend(), stored.plan(), value)
 
 
 @pytest.mark.parametrize("dtype", [">f4", ">i2", ">c8", "u1", "?", "c16"])
@@ -198,7 +198,7 @@ def test_element_types(dtype: str) -> None:
     mine, reference = pair([BIG, ZSTD], dtype, fill=0)
     plan = plan_basic((slice(1, 22), slice(None), slice(3, 9)), SHAPE, CHUNKS)
     value = smooth(plan.shape, dtype, 2)
-    mine.write(emulated_backend(2), plan, value)
+    mine.write(device_backend(2), plan, value)
     reference.write(HostBackend(), plan, value)
     assert contents(mine) == contents(reference)
 
@@ -211,7 +211,7 @@ def test_empty_chunks_are_not_stored(fill: Any, dtype: str) -> None:
     data = np.full((20, 20), fill, dtype)
     data[3, 4] = 1
     stored = Stored(data, (8, 8), [LITTLE, ZSTD], fill_value=fill).encode_all()
-    stored.write(emulated_backend(1), stored.plan(), data, empty=False)
+    stored.write(device_backend(1), stored.plan(), data, empty=False)
     assert list(stored.store.list("")) == [stored.key((0, 0))]
     np.testing.assert_array_equal(host_read(stored), data)
 
@@ -238,13 +238,13 @@ def test_a_partly_overwritten_chunk_that_is_corrupt() -> None:
         whole = bytes(stored.store.get(key) or b"")
         stored.store.set(key, damage or whole[:-1] + bytes([whole[-1] ^ 1]))
         plan = plan_basic((slice(3, 9), slice(None), slice(None)), SHAPE, CHUNKS)
-        backend = emulated_backend(2)
+        backend = device_backend(2)
         with pytest.raises(ChunkDecodeError) as failure:
             stored.write(backend, plan, 1.0)
         assert repr(key) in str(failure.value)
         del failure
         gc.collect()
-        backend.runtime.close()
+        close(backend)
 
 
 def test_an_encoder_that_fails_names_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +255,7 @@ def test_an_encoder_that_fails_names_the_key(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(type(stored.chain.byte_codecs[0]), "encode", fail)
     with pytest.raises(ChunkEncodeError, match="no space for the tables") as failure:
-        stored.write(emulated_backend(), stored.plan(), 1.0)
+        stored.write(device_backend(), stored.plan(), 1.0)
     assert "a/c/" in str(failure.value)
 
 
@@ -276,7 +276,7 @@ def test_the_value_may_change_after_the_write_on_its_stream(seed: int) -> None:
 def test_what_is_written_is_reported() -> None:
     stored, _ = pair([LITTLE, ZSTD])
     plan = plan_basic((slice(1, 4), slice(None), slice(None)), SHAPE, CHUNKS)
-    job: Job = stored.write(emulated_backend(), plan, 1.0)
+    job: Job = stored.write(device_backend(), plan, 1.0)
     steps = {(record.step, record.where) for record in job.report}
     assert ("gather", "device") in steps
     assert ("encode", "host") in steps

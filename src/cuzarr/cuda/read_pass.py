@@ -68,6 +68,7 @@ class CudaReadPass:
         """Queue the copy of a wave to the output."""
         wave, parts, launch = decoded
         work = self._lane.work
+        self._lane.join_caller()
         self._copy.launch(wave.tables, launch, wave.base, work)
         for which, rows in parts[1:]:
             tables = Tables(self._shared.runtime, self._shared.slabs, work)

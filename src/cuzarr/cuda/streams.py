@@ -1,8 +1,9 @@
 """Streams of one call: how its work is ordered against the caller's.
 
 1. A call borrows a :class:`Lane`: one stream that uploads, one that computes, both non-blocking.
-2. ``begin`` makes the lane wait for what the caller queued before; ``end`` makes the caller's
-   stream wait for the lane. The host waits for neither.
+2. ``begin`` notes how far the caller's stream is. ``join_caller`` makes the work stream wait for
+   that, before it touches memory of the caller and not earlier: what is decoded ahead of the first
+   scatter overlaps with the caller's work. ``end`` makes the caller's stream wait for the lane.
 3. A buffer that was allocated under the upload stream and read on the work stream is dropped only
    after the upload stream waits for the work (``Lane.after_work``).
 """
@@ -28,15 +29,21 @@ class Lane:
         self._runtime = runtime
         self.upload = runtime.new_stream()
         self.work = runtime.new_stream()
+        self._entry: Event | None = None
 
     def begin(self, caller: Stream) -> None:
-        """Make both streams wait for the work queued on the caller's stream."""
-        event = self._runtime.record(caller)
-        self._runtime.stream_wait(self.upload, event)
-        self._runtime.stream_wait(self.work, event)
+        """Note the work queued on the caller's stream."""
+        self._entry = self._runtime.record(caller)
+
+    def join_caller(self) -> None:
+        """Make later work wait for what the caller queued before ``begin``."""
+        if self._entry is not None:
+            self._runtime.stream_wait(self.work, self._entry)
+            self._entry = None
 
     def end(self, caller: Stream) -> Event:
         """Make the caller's stream wait for both streams; returns the event of the work stream."""
+        self.join_caller()
         self._runtime.stream_wait(self.work, self._runtime.record(self.upload))
         event = self._runtime.record(self.work)
         self._runtime.stream_wait(caller, event)

@@ -81,6 +81,7 @@ class CudaWritePass:
         self._value, view = _device_value(shared, job, value)
         self._lane = lane = shared.lanes.take()
         lane.begin(self._caller)
+        lane.join_caller()
         chunk = job.chain.chunk
         self._native = chunk.dtype.newbyteorder("=")
         self._images = ChunkLayout.native(chunk.shape, chunk.dtype.itemsize)
