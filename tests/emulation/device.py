@@ -160,7 +160,7 @@ def raw_bytes(address: int, nbytes: int) -> npt.NDArray[np.uint8]:
     """View memory unchecked."""
     if nbytes == 0:
         return np.empty(0, np.uint8)
-    return np.frombuffer((ctypes.c_uint8 * nbytes).from_address(address), np.uint8)
+    return np.frombuffer((ctypes.c_uint8 * int(nbytes)).from_address(int(address)), np.uint8)
 
 
 def call_site() -> str:
