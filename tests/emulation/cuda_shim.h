@@ -81,8 +81,15 @@ inline unsigned __ballot_sync(unsigned mask, int predicate) { return emu_ballot(
 inline int __any_sync(unsigned mask, int predicate) { return emu_ballot(mask, predicate) != 0; }
 inline int __all_sync(unsigned mask, int predicate) { return emu_ballot(mask, !predicate) == 0; }
 
+// An ordinary load and store would be checked as such.
+#ifdef CUZARR_TRACED
+#define CUZARR_UNTRACED __attribute__((no_sanitize("kernel-address"), noinline))
+#else
+#define CUZARR_UNTRACED
+#endif
+
 template <typename T, typename F>
-inline T emu_update(T* address, F update) {
+CUZARR_UNTRACED inline T emu_update(T* address, F update) {
     emu_atomic(address, sizeof(T));
     const T old = __atomic_load_n(address, __ATOMIC_RELAXED);
     __atomic_store_n(address, update(old), __ATOMIC_RELAXED);

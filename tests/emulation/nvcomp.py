@@ -122,17 +122,20 @@ def _zstd(data: bytes) -> bytes:
         raise ValueError("not one zstd frame")
     if data[4] & 3:
         raise ValueError("a frame with a dictionary")
-    end = _zstd_frame_end(data)
+    first, end = _zstd_frame(data)
     if end != len(data):
         raise ValueError(f"{len(data) - end} bytes after the first frame")
+    if data[first : first + 3] == b"\x01\0\0":  # numcodecs refuses a frame of nothing
+        return b""
     return bytes(numcodecs.zstd.decompress(data))
 
 
-def _zstd_frame_end(data: bytes) -> int:
-    """Return the length of the first frame (RFC 8878, 3.1.1)."""
+def _zstd_frame(data: bytes) -> tuple[int, int]:
+    """Return where the first block and the end of the first frame are (RFC 8878, 3.1.1)."""
     descriptor = data[4]
     single = descriptor >> 5 & 1
-    at = 5 + (1 - single) + (0, 1, 2, 4)[descriptor & 3] + ((1 if single else 0), 2, 4, 8)[descriptor >> 6]
+    size_field = (single, 2, 4, 8)[descriptor >> 6]
+    first = at = 5 + (1 - single) + size_field
     while True:
         if at + 3 > len(data):
             raise ValueError("truncated zstd frame")
@@ -140,7 +143,7 @@ def _zstd_frame_end(data: bytes) -> int:
         kind, size = header >> 1 & 3, header >> 3
         at += 3 + (1 if kind == 1 else size)
         if header & 1:
-            return at + 4 * (descriptor >> 2 & 1)
+            return first, at + 4 * (descriptor >> 2 & 1)
 
 
 def _deflate(data: bytes) -> bytes:
