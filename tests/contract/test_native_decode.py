@@ -84,6 +84,29 @@ def test_blosc(calls: Calls, cname: str, dtype: str) -> None:
 
 
 @both
+@pytest.mark.parametrize("shuffle", [0, 1, 2])
+@pytest.mark.parametrize("cname", COMPRESSORS)
+def test_blosc_ranges(calls: Calls, cname: str, shuffle: int) -> None:
+    """Ranges that begin and end anywhere: in an element, a block, or the leftover bytes."""
+    rng = np.random.default_rng(shuffle)
+    for typesize, size in ((4, 66_001), (3, 5000), (16, 40_007), (8, 300_000), (32, 50_001)):
+        whole = size // typesize * typesize
+        data = values_of(f"V{typesize}", size // typesize).tobytes() + bytes(range(size - whole))
+        chunk = np.frombuffer(data, np.uint8)
+        encoded = numcodecs.blosc.compress(
+            chunk, cname.encode(), 5, shuffle, 8192, typesize=typesize
+        )
+        lo = np.sort(rng.integers(0, size + 1, (40, 2)), axis=1)
+        lo[0], lo[1], lo[2], lo[3] = (0, 1), (size - 1, size), (whole - 1, whole), (5, 5)
+        statuses, found = decode(
+            calls, "blosc", [encoded] * 40, size, lo=lo[:, 0].tolist(), hi=lo[:, 1].tolist()
+        )
+        assert statuses == [OK] * 40
+        for (first, last), value in zip(lo.tolist(), found, strict=True):
+            assert value[first:last] == data[first:last]
+
+
+@both
 def test_blosc_that_does_not_compress(calls: Calls) -> None:
     noise = np.random.default_rng(0).bytes(100_001)
     for shuffle in (0, 1, 2):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +224,7 @@ def test_keys(calls: Calls, separator: str) -> None:
     coords = np.array([[0, 0, 7], [1, 10, 99], [2**63 - 1, 123456789, 100]])
     for encoding, lead in (("default", ["c"]), ("v2", [])):
         keys, offsets = calls.format_keys("a/b/", coords, encoding, separator, ".x")
-        found = [keys[i:j].decode() for i, j in zip(offsets[:-1], offsets[1:], strict=True)]
+        found = [keys[i:j].decode() for i, j in pairwise(offsets)]
         assert found == [
             "a/b/" + separator.join(lead + [str(c) for c in row]) + ".x" for row in coords.tolist()
         ]

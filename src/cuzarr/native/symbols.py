@@ -27,15 +27,19 @@ class Functions:
     """Addresses of the codec functions; 0 = not available."""
 
     lz4: int = 0
+    lz4_partial: int = 0
     zstd_create: int = 0
     zstd_free: int = 0
     zstd: int = 0
     blosclz: int = 0
     zlib: int = 0
 
-    def addresses(self) -> tuple[int, int, int, int, int, int]:
+    def addresses(self) -> tuple[int, int, int, int, int, int, int]:
         """Return them in the order of ``set_codecs``."""
-        return (self.lz4, self.zstd_create, self.zstd_free, self.zstd, self.blosclz, self.zlib)
+        return (
+            self.lz4, self.lz4_partial, self.zstd_create, self.zstd_free, self.zstd, self.blosclz,
+            self.zlib,
+        )  # fmt: skip
 
     @property
     def codecs(self) -> frozenset[str]:
@@ -61,6 +65,8 @@ def find_functions() -> Functions:
     for library in libraries:
         if "lz4" not in found and _lz4_works(library):
             found["lz4"] = _address(library, "LZ4_decompress_safe")
+        if "lz4_partial" not in found and _lz4_partial_works(library):
+            found["lz4_partial"] = _address(library, "LZ4_decompress_safe_partial")
         if "zstd" not in found and _zstd_works(library):
             found["zstd_create"] = _address(library, "ZSTD_createDCtx")
             found["zstd_free"] = _address(library, "ZSTD_freeDCtx")
@@ -94,6 +100,24 @@ def _lz4_works(library: ctypes.CDLL) -> bool:
     good = function(_LZ4, out, len(_LZ4), len(_TEXT))
     short = function(_LZ4, ctypes.create_string_buffer(64), len(_LZ4) - 1, len(_TEXT))
     return good == len(_TEXT) and out.raw[:good] == _TEXT and short != len(_TEXT)
+
+
+def _lz4_partial_works(library: ctypes.CDLL) -> bool:
+    try:
+        function = library["LZ4_decompress_safe_partial"]
+    except AttributeError:
+        return False
+    function.argtypes = (
+        ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int,
+    )  # fmt: skip
+    # LZ4 before 1.9 stopped where a sequence ends, and returned more or less than was wanted
+    for wanted in (3, 7, 20, 40):
+        out = ctypes.create_string_buffer(64)
+        if function(_LZ4, out, len(_LZ4), wanted, wanted) != wanted:
+            return False
+        if out.raw != _TEXT[:wanted] + bytes(64 - wanted):
+            return False
+    return True
 
 
 def _zstd_works(library: ctypes.CDLL) -> bool:

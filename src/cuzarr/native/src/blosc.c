@@ -78,8 +78,12 @@ int blosc_block(const uint8_t *src, int64_t size, const BloscHeader *header, int
     return count;
 }
 
+/* Decode at least the first `wanted` of dst_size bytes. */
 static int decode_stream(int32_t format, const uint8_t *src, int64_t size, uint8_t *dst,
-                         int64_t dst_size) {
+                         int64_t wanted, int64_t dst_size) {
+    if (format == 1 && wanted < dst_size && codecs.lz4_partial)
+        return codecs.lz4_partial((const char *)src, (char *)dst, (int)size, (int)wanted,
+                                  (int)wanted) == wanted;
     switch (format) {
     case 0: return codecs.blosclz && codecs.blosclz(src, (int)size, dst, (int)dst_size) == dst_size;
     case 1:
@@ -108,10 +112,61 @@ static uint8_t *scratch_of(Scratch *scratch, int64_t size) {
     return scratch->data;
 }
 
+/* What of a block is needed: bytes lo <= b < hi once decoded and unshuffled. */
+typedef struct {
+    int64_t length, lo, hi;
+    int64_t first, last; /* the elements that hold them, leftover bytes apart */
+} Part;
+
+static Part part_of(const BloscHeader *header, int64_t block, int64_t lo, int64_t hi) {
+    int64_t begin = block * header->blocksize;
+    Part part = {.length = header->nbytes - begin};
+    if (part.length > header->blocksize) part.length = header->blocksize;
+    part.lo = lo > begin ? lo - begin : 0;
+    part.hi = hi - begin < part.length ? hi - begin : part.length;
+    int64_t elements = part.length / header->typesize;
+    part.first = part.lo / header->typesize;
+    part.last = (part.hi + header->typesize - 1) / header->typesize;
+    if (part.first > elements) part.first = elements;
+    if (part.last > elements) part.last = elements;
+    return part;
+}
+
+/* How many of the first bytes of a stream at `offset` of its block are needed. */
+static int64_t wanted_of(const BloscHeader *header, const Part *part, int64_t offset, int64_t size,
+                         int count) {
+    int64_t wanted = size;
+    if (header->shuffle == 0)
+        wanted = part->lo >= offset + size ? 0 : part->hi - offset;
+    else if (header->shuffle == 1 && count > 1)
+        wanted = part->last; /* the stream is one byte plane */
+    else if (header->shuffle == 1 && part->hi <= part->length / header->typesize * header->typesize)
+        wanted = (header->typesize - 1) * (part->length / header->typesize) + part->last;
+    return wanted < 0 ? 0 : wanted < size ? wanted : size;
+}
+
+static int decode_block(const uint8_t *src, int64_t size, const BloscHeader *header, int64_t b,
+                        const Part *part, uint8_t *to) {
+    BloscStream streams[MAX_SPLITS];
+    int count = blosc_block(src, size, header, b, streams);
+    if (count < 0) return 0;
+    for (int s = 0; s < count; s++) {
+        const BloscStream *stream = &streams[s];
+        int64_t offset = stream->destination - b * header->blocksize;
+        int64_t wanted = wanted_of(header, part, offset, stream->destination_size, count);
+        if (wanted == 0) continue;
+        if (stream->raw)
+            memcpy(to + offset, src + stream->source, (size_t)wanted);
+        else if (!decode_stream(header->format, src + stream->source, stream->source_size,
+                                to + offset, wanted, stream->destination_size))
+            return 0;
+    }
+    return 1;
+}
+
 int blosc_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size, int64_t lo,
                  int64_t hi, Scratch *scratch) {
     BloscHeader header;
-    BloscStream streams[MAX_SPLITS];
     int status = blosc_header(src, size, &header);
     if (status != DECODE_OK) return status;
     if (header.nbytes != dst_size) return DECODE_SIZE;
@@ -120,31 +175,24 @@ int blosc_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_siz
         memcpy(dst + lo, src + HEADER + lo, (size_t)(hi - lo));
         return DECODE_OK;
     }
-    uint8_t *block = NULL;
+    uint8_t *shuffled = NULL;
     if (header.shuffle) {
-        block = scratch_of(scratch, header.blocksize * header.shuffle);
-        if (!block) return DECODE_CORRUPT;
+        shuffled = scratch_of(scratch, header.blocksize * header.shuffle);
+        if (!shuffled) return DECODE_CORRUPT;
     }
     for (int64_t b = lo / header.blocksize; b <= (hi - 1) / header.blocksize; b++) {
-        int64_t first = b * header.blocksize;
-        int64_t length = header.nbytes - first < header.blocksize ? header.nbytes - first
-                                                                  : header.blocksize;
-        uint8_t *to = block ? block : dst + first;
-        int count = blosc_block(src, size, &header, b, streams);
-        if (count < 0) return DECODE_CORRUPT;
-        for (int s = 0; s < count; s++) {
-            const BloscStream *stream = &streams[s];
-            uint8_t *part = to + (stream->destination - first);
-            if (stream->raw)
-                memcpy(part, src + stream->source, (size_t)stream->destination_size);
-            else if (!decode_stream(header.format, src + stream->source, stream->source_size, part,
-                                    stream->destination_size))
-                return DECODE_CORRUPT;
+        Part part = part_of(&header, b, lo, hi);
+        uint8_t *to = dst + b * header.blocksize;
+        if (!decode_block(src, size, &header, b, &part, shuffled ? shuffled : to))
+            return DECODE_CORRUPT;
+        if (header.shuffle == 1) {
+            int64_t elements = part.length / header.typesize, whole = elements * header.typesize;
+            unshuffle(header.typesize, elements, part.first, part.last, shuffled, to);
+            if (part.hi > whole)
+                memcpy(to + whole, shuffled + whole, (size_t)(part.length - whole));
+        } else if (header.shuffle == 2) {
+            bitunshuffle(header.typesize, part.length, shuffled, to, shuffled + header.blocksize);
         }
-        if (header.shuffle == 1)
-            unshuffle(header.typesize, length, block, dst + first);
-        else if (header.shuffle == 2)
-            bitunshuffle(header.typesize, length, block, dst + first, block + header.blocksize);
     }
     return DECODE_OK;
 }

@@ -4,9 +4,18 @@
  *    the side written becomes the innermost, neighbouring affine axes that are contiguous on both sides
  *    become one.
  * 2. What is left of the outer axes is an odometer; the innermost axis is one call of a line
- *    routine, chosen once per batch: memcpy, a strided loop, a loop over lists, or a fill.
+ *    routine, chosen once per batch: memcpy, a strided loop, a loop over lists, or a fill. A
+ *    transpose goes in strips over its two axes.
  */
 #include "native.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
+
+/* Elements of a strip: its source lines (64 bytes each) fill a part of the first-level cache, and
+ * are few enough for its ways where they lie a power of two apart. */
+#define STRIP 16
 
 typedef struct {
     int64_t count, chunk_step, array_step; /* bytes */
@@ -102,6 +111,37 @@ static LineRoutine line_routine(int64_t itemsize, int swap_unit) {
     }
 }
 
+/* Contiguous on both sides: the units alone matter, so complex numbers are just more of them. */
+static void swap_words(const uint8_t *src, uint8_t *dst, int64_t size, int unit) {
+    Line line = {size / unit, unit, unit, NULL, NULL, 0, 0};
+    line_routine(unit, unit)(&line, src, dst, 1);
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+__attribute__((target("avx2"))) static void swap_avx2(const uint8_t *src, uint8_t *dst,
+                                                      int64_t size, int unit) {
+    static const uint8_t orders[3][16] = {
+        {1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14},
+        {3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12},
+        {7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8},
+    };
+    const uint8_t *order = orders[unit == 2 ? 0 : unit == 4 ? 1 : 2];
+    __m256i mask = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)order));
+    int64_t at = 0;
+    for (; at + 32 <= size; at += 32) {
+        __m256i x = _mm256_loadu_si256((const __m256i *)(src + at));
+        _mm256_storeu_si256((__m256i *)(dst + at), _mm256_shuffle_epi8(x, mask));
+    }
+    swap_words(src + at, dst + at, size - at, unit);
+}
+
+static void swap_contiguous(const uint8_t *src, uint8_t *dst, int64_t size, int unit) {
+    (__builtin_cpu_supports("avx2") ? swap_avx2 : swap_words)(src, dst, size, unit);
+}
+#else
+#define swap_contiguous swap_words
+#endif
+
 static void copy_item(uint8_t *dst, const uint8_t *src, int64_t itemsize, int unit) {
     if (!unit) {
         memcpy(dst, src, (size_t)itemsize);
@@ -120,14 +160,10 @@ static void line_any(const CopyRows *job, const Line *line, const uint8_t *src, 
     }
 }
 
-static void line_fill(const CopyRows *job, int uniform, const Line *line, uint8_t *dst) {
+static void line_fill(const CopyRows *job, const Line *line, uint8_t *dst) {
     size_t size = (size_t)job->itemsize;
     if (!line->index && line->array_step == job->itemsize) {
         size_t total = size * (size_t)line->count;
-        if (uniform) {
-            memset(dst, job->fill[0], total);
-            return;
-        }
         memcpy(dst, job->fill, size);
         for (size_t done = size; done < total; done *= 2)
             memcpy(dst + done, dst, done < total - done ? done : total - done);
@@ -196,10 +232,87 @@ static int64_t array_offset(const Line *line, int64_t i) {
     return line->index ? line->out_index[i] * line->array_stride : i * line->array_step;
 }
 
+/* One line, between these places in the chunk (NULL = missing) and in the array. */
+static void do_line(const CopyRows *job, LineRoutine routine, const Line *line, uint8_t *in_chunk,
+                    uint8_t *in_array) {
+    if (!in_chunk) {
+        line_fill(job, line, in_array);
+        return;
+    }
+    const uint8_t *src = job->scatter ? in_chunk : in_array;
+    uint8_t *dst = job->scatter ? in_array : in_chunk;
+    int contiguous = !line->index && line->chunk_step == job->itemsize &&
+                     line->array_step == job->itemsize;
+    if (contiguous && !job->swap_unit)
+        memcpy(dst, src, (size_t)(line->count * job->itemsize));
+    else if (contiguous)
+        swap_contiguous(src, dst, line->count * job->itemsize, job->swap_unit);
+    else if (routine)
+        routine(line, src, dst, job->scatter);
+    else
+        line_any(job, line, src, dst);
+}
+
+/* Whether reading along `line` jumps while reading along `other` does not: a transpose. */
+static int crosses(const CopyRows *job, const Line *other, const Line *line) {
+    int64_t here = job->scatter ? line->chunk_step : line->array_step;
+    int64_t there = job->scatter ? other->chunk_step : other->array_step;
+    return !line->index && !other->index && here != job->itemsize && here != -job->itemsize &&
+           (there == job->itemsize || there == -job->itemsize);
+}
+
+/* `outer` times a strip of STRIP items, which are contiguous where they are written. */
+#define STRIP_ROUTINE(name, type)                                                                 \
+    static void name(const uint8_t *src, uint8_t *dst, int64_t outer, int64_t src_outer,          \
+                     int64_t src_inner, int64_t dst_outer) {                                      \
+        for (int64_t o = 0; o < outer; o++, src += src_outer, dst += dst_outer)                   \
+            for (int i = 0; i < STRIP; i++)                                                       \
+                memcpy(dst + i * (int)sizeof(type), src + i * src_inner, sizeof(type));           \
+    }
+
+STRIP_ROUTINE(strip1, uint8_t)
+STRIP_ROUTINE(strip2, uint16_t)
+STRIP_ROUTINE(strip4, uint32_t)
+STRIP_ROUTINE(strip8, uint64_t)
+STRIP_ROUTINE(strip16, Item16)
+
+typedef void (*StripRoutine)(const uint8_t *, uint8_t *, int64_t, int64_t, int64_t, int64_t);
+
+static StripRoutine strip_routine(const CopyRows *job, const Line *inner) {
+    int64_t written = job->scatter ? inner->array_step : inner->chunk_step;
+    if (job->swap_unit || written != job->itemsize) return NULL;
+    switch (job->itemsize) {
+    case 1: return strip1;
+    case 2: return strip2;
+    case 4: return strip4;
+    case 8: return strip8;
+    case 16: return strip16;
+    default: return NULL;
+    }
+}
+
+/* The two innermost axes of a transpose, in strips whose source lines stay in the cache. */
+static void do_strips(const CopyRows *job, LineRoutine routine, const Line *outer,
+                      const Line *inner, uint8_t *in_chunk, uint8_t *in_array) {
+    StripRoutine whole = strip_routine(job, inner);
+    for (int64_t first = 0; first < inner->count; first += STRIP) {
+        Line strip = *inner;
+        strip.count = inner->count - first < STRIP ? inner->count - first : STRIP;
+        uint8_t *c = in_chunk + first * inner->chunk_step, *a = in_array + first * inner->array_step;
+        if (whole && strip.count == STRIP) {
+            if (job->scatter)
+                whole(c, a, outer->count, outer->chunk_step, inner->chunk_step, outer->array_step);
+            else
+                whole(a, c, outer->count, outer->array_step, inner->array_step, outer->chunk_step);
+            continue;
+        }
+        for (int64_t o = 0; o < outer->count; o++, c += outer->chunk_step, a += outer->array_step)
+            do_line(job, routine, &strip, c, a);
+    }
+}
+
 void copy_rows(const CopyRows *job) {
     LineRoutine routine = line_routine(job->itemsize, job->swap_unit);
-    int uniform = 1;
-    for (int64_t b = 1; b < job->itemsize; b++) uniform &= job->fill[b] == job->fill[0];
     for (int64_t i = 0; i < job->n; i++) {
         Line lines[MAX_AXES + 1];
         int64_t chunk, array, at[MAX_AXES] = {0};
@@ -211,39 +324,32 @@ void copy_rows(const CopyRows *job) {
             used = 1;
         }
         const Line *inner = &lines[used - 1];
-        for (int a = 0; a < used - 1; a++) { /* a list need not begin at offset 0 */
+        int loops = used - 1; /* axes of the odometer */
+        for (int a = 0; base && a < loops; a++) {
+            if (!crosses(job, &lines[a], inner)) continue;
+            Line across = lines[a];
+            for (int b = a; b + 1 < loops; b++) lines[b] = lines[b + 1];
+            lines[--loops] = across;
+            break;
+        }
+        for (int a = 0; a < loops; a++) { /* a list need not begin at offset 0 */
             chunk += chunk_offset(&lines[a], 0);
             array += array_offset(&lines[a], 0);
         }
-        int contiguous = !job->swap_unit && !inner->index && inner->chunk_step == job->itemsize &&
-                         inner->array_step == job->itemsize;
         for (;;) {
-            uint8_t *in_array = job->array + array;
-            if (!base) {
-                line_fill(job, uniform, inner, in_array);
-            } else {
-                uint8_t *in_chunk = base + chunk;
-                const uint8_t *src = job->scatter ? in_chunk : in_array;
-                uint8_t *dst = job->scatter ? in_array : in_chunk;
-                if (contiguous)
-                    memcpy(dst, src, (size_t)(inner->count * job->itemsize));
-                else if (routine)
-                    routine(inner, src, dst, job->scatter);
-                else
-                    line_any(job, inner, src, dst);
-            }
-            int a = used - 2;
+            uint8_t *in_chunk = base ? base + chunk : NULL, *in_array = job->array + array;
+            if (loops < used - 1)
+                do_strips(job, routine, &lines[loops], inner, in_chunk, in_array);
+            else
+                do_line(job, routine, inner, in_chunk, in_array);
+            int a = loops - 1;
             for (; a >= 0; a--) {
                 chunk -= chunk_offset(&lines[a], at[a]);
                 array -= array_offset(&lines[a], at[a]);
-                if (++at[a] < lines[a].count) {
-                    chunk += chunk_offset(&lines[a], at[a]);
-                    array += array_offset(&lines[a], at[a]);
-                    break;
-                }
-                at[a] = 0;
-                chunk += chunk_offset(&lines[a], 0);
-                array += array_offset(&lines[a], 0);
+                at[a] = at[a] + 1 < lines[a].count ? at[a] + 1 : 0;
+                chunk += chunk_offset(&lines[a], at[a]);
+                array += array_offset(&lines[a], at[a]);
+                if (at[a]) break;
             }
             if (a < 0) break;
         }

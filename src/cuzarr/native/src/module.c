@@ -228,21 +228,23 @@ done:
     return result;
 }
 
-/* set_codecs(lz4, zstd_create, zstd_free, zstd, blosclz, zlib): addresses, 0 = not available */
+/* set_codecs(lz4, lz4_partial, zstd_create, zstd_free, zstd, blosclz, zlib): addresses, 0 = none */
 static PyObject *py_set_codecs(PyObject *self, PyObject *args) {
-    unsigned long long a[6];
-    (void)self;
-    if (!PyArg_ParseTuple(args, "KKKKKK", &a[0], &a[1], &a[2], &a[3], &a[4], &a[5])) return NULL;
+    unsigned long long a[7];
+    void *addresses[7];
     Codecs found = {0};
-    void *addresses[6];
-    for (int i = 0; i < 6; i++) addresses[i] = (void *)(uintptr_t)a[i];
+    (void)self;
+    if (!PyArg_ParseTuple(args, "KKKKKKK", &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &a[6]))
+        return NULL;
+    for (int i = 0; i < 7; i++) addresses[i] = (void *)(uintptr_t)a[i];
     /* the one portable spelling of "these bits are a function" */
     memcpy(&found.lz4, &addresses[0], sizeof(void *));
-    memcpy(&found.zstd_create, &addresses[1], sizeof(void *));
-    memcpy(&found.zstd_free, &addresses[2], sizeof(void *));
-    memcpy(&found.zstd, &addresses[3], sizeof(void *));
-    memcpy(&found.blosclz, &addresses[4], sizeof(void *));
-    memcpy(&found.zlib, &addresses[5], sizeof(void *));
+    memcpy(&found.lz4_partial, &addresses[1], sizeof(void *));
+    memcpy(&found.zstd_create, &addresses[2], sizeof(void *));
+    memcpy(&found.zstd_free, &addresses[3], sizeof(void *));
+    memcpy(&found.zstd, &addresses[4], sizeof(void *));
+    memcpy(&found.blosclz, &addresses[5], sizeof(void *));
+    memcpy(&found.zlib, &addresses[6], sizeof(void *));
     codecs_set(&found);
     Py_RETURN_NONE;
 }

@@ -86,13 +86,16 @@ void crc32c_init(void);
 uint32_t crc32c(const uint8_t *data, size_t size);
 
 /* shuffle.c */
-void unshuffle(int64_t typesize, int64_t size, const uint8_t *src, uint8_t *dst);
+/* Only elements first <= e < last, of `elements`. */
+void unshuffle(int64_t typesize, int64_t elements, int64_t first, int64_t last, const uint8_t *src,
+               uint8_t *dst);
 void bitunshuffle(int64_t typesize, int64_t size, const uint8_t *src, uint8_t *dst,
                   uint8_t *scratch);
 
 /* Codec functions of the numcodecs wheel, found by symbols.py; NULL = not available. */
 typedef struct {
     int (*lz4)(const char *src, char *dst, int src_size, int dst_size);
+    int (*lz4_partial)(const char *src, char *dst, int src_size, int wanted, int dst_size);
     void *(*zstd_create)(void);
     size_t (*zstd_free)(void *context);
     size_t (*zstd)(void *context, void *dst, size_t dst_size, const void *src, size_t src_size);

@@ -23,9 +23,9 @@
             for (int i = 0; i < T; i++) v[i] = w[i];                                               \
         }                                                                                          \
     }                                                                                              \
-    static int64_t planes##T(int64_t elements, const uint8_t *src, uint8_t *dst) {                 \
-        int64_t e = 0;                                                                             \
-        for (; e + 16 <= elements; e += 16) {                                                      \
+    static int64_t planes##T(int64_t elements, int64_t e, int64_t last, const uint8_t *src,        \
+                             uint8_t *dst) {                                                       \
+        for (; e + 16 <= last; e += 16) {                                                          \
             __m128i v[T];                                                                          \
             for (int j = 0; j < T; j++)                                                            \
                 v[j] = _mm_loadu_si128((const __m128i *)(src + j * elements + e));                 \
@@ -41,13 +41,14 @@ ZIP(4)
 ZIP(8)
 ZIP(16)
 
-static int64_t vector_unshuffle(int64_t t, int64_t elements, const uint8_t *src, uint8_t *dst) {
+static int64_t vector_unshuffle(int64_t t, int64_t elements, int64_t first, int64_t last,
+                                const uint8_t *src, uint8_t *dst) {
     switch (t) {
-    case 2: return planes2(elements, src, dst);
-    case 4: return planes4(elements, src, dst);
-    case 8: return planes8(elements, src, dst);
-    case 16: return planes16(elements, src, dst);
-    default: return 0;
+    case 2: return planes2(elements, first, last, src, dst);
+    case 4: return planes4(elements, first, last, src, dst);
+    case 8: return planes8(elements, first, last, src, dst);
+    case 16: return planes16(elements, first, last, src, dst);
+    default: return first;
     }
 }
 
@@ -75,9 +76,10 @@ static int64_t vector_bits(int64_t row, const uint8_t *src, uint8_t *dst) {
     return m;
 }
 #else
-static int64_t vector_unshuffle(int64_t t, int64_t elements, const uint8_t *src, uint8_t *dst) {
-    (void)t, (void)elements, (void)src, (void)dst;
-    return 0;
+static int64_t vector_unshuffle(int64_t t, int64_t elements, int64_t first, int64_t last,
+                                const uint8_t *src, uint8_t *dst) {
+    (void)t, (void)elements, (void)last, (void)src, (void)dst;
+    return first;
 }
 
 static int64_t vector_bits(int64_t row, const uint8_t *src, uint8_t *dst) {
@@ -96,13 +98,10 @@ static uint64_t transpose_bits(uint64_t x) {
     return x ^ t ^ t << 28;
 }
 
-void unshuffle(int64_t typesize, int64_t size, const uint8_t *src, uint8_t *dst) {
-    int64_t elements = size / typesize;
-    int64_t done = vector_unshuffle(typesize, elements, src, dst);
-    for (int64_t e = done; e < elements; e++)
+void unshuffle(int64_t typesize, int64_t elements, int64_t first, int64_t last, const uint8_t *src,
+               uint8_t *dst) {
+    for (int64_t e = vector_unshuffle(typesize, elements, first, last, src, dst); e < last; e++)
         for (int64_t j = 0; j < typesize; j++) dst[e * typesize + j] = src[j * elements + e];
-    int64_t whole = elements * typesize;
-    memcpy(dst + whole, src + whole, (size_t)(size - whole));
 }
 
 void bitunshuffle(int64_t typesize, int64_t size, const uint8_t *src, uint8_t *dst,
@@ -125,5 +124,5 @@ void bitunshuffle(int64_t typesize, int64_t size, const uint8_t *src, uint8_t *d
     }
     int64_t whole = elements * typesize;
     memcpy(dst + whole, src + whole, (size_t)(size - whole));
-    if (typesize > 1) unshuffle(typesize, whole, planes, dst);
+    if (typesize > 1) unshuffle(typesize, elements, 0, elements, planes, dst);
 }
