@@ -189,6 +189,22 @@ def test_chains_without_device_steps(codecs: Any) -> None:
     assert set(stored.where().values()) == {"host"}
 
 
+@pytest.mark.parametrize(("dtype", "end"), [("i4", LITTLE), (">i4", BIG)])
+def test_filters_run_on_the_host(dtype: str, end: Any) -> None:
+    delta = ("numcodecs.delta", {"dtype": dtype})
+    stored = Stored(smooth((100, 30), dtype), (16, 16), [delta, end, ZSTD]).encode_all()
+    stored.store.delete([stored.key((1, 1))])
+    stored.data[16:32, 16:30] = 0
+    check(stored)
+    (record,) = stored.report
+    assert (record.where, record.why) == ("host", "no device step")
+    assert "numcodecs.delta" in record.step
+    key = corrupt(stored, (2, 0), lambda d: d[:10])
+    on_host, on_device = both_errors(stored)
+    assert str(on_device) == str(on_host)
+    assert repr(key) in str(on_device)
+
+
 @pytest.mark.parametrize("mode", ["checked", "trusted", "host"])
 @pytest.mark.parametrize(
     "codecs", [[CRC], [ZSTD, CRC], [blosc(), CRC], [blosc("zstd", "bitshuffle")]]

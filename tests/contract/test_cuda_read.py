@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 
 from cuzarr.cuda.backend import CudaBackend
+from cuzarr.cuda.read_pass import raise_first
 from cuzarr.engine.read import read
-from cuzarr.errors import ChunkDecodeError, DeviceError, DeviceMemoryError, StoreError
+from cuzarr.errors import (
+    ChecksumError,
+    ChunkDecodeError,
+    DeviceError,
+    DeviceMemoryError,
+    StoreError,
+)
 from cuzarr.plan import plan_basic, plan_coordinate, plan_mask, plan_orthogonal
 from cuzarr.storage.base import Status, Values
 from cuzarr.storage.local import LocalStore
@@ -251,19 +258,23 @@ def test_local_files_go_straight_into_pinned_memory(tmp_path: Any, codecs: Any) 
 @pytest.mark.parametrize("local", [True, False])
 def test_chunks_that_do_not_fit_in_the_slab_are_decoded_apart(tmp_path: Any, local: bool) -> None:
     """Blosc chunks followed by more blocks than expected: far larger files than decoded chunks."""
-    data = noise((40, 64), "u1")
+    n = 1024
+    data = noise((12, n), "u1")
 
     def inflated(chunk: np.ndarray[Any, Any]) -> bytes:
-        blocks = [chunk.tobytes()[i : i + 1] for i in range(64)]
+        blocks = [chunk.tobytes()[i : i + 1] for i in range(n)]
         body = b"".join(b"\x01\0\0\0" + block for block in blocks)
-        starts = b"".join((16 + 4 * 64 + 5 * i).to_bytes(4, "little") for i in range(64))
-        sizes = b"".join(n.to_bytes(4, "little") for n in (64, 1, 16 + len(starts) + len(body)))
+        starts = b"".join((16 + 4 * n + 5 * i).to_bytes(4, "little") for i in range(n))
+        sizes = b"".join(k.to_bytes(4, "little") for k in (n, 1, 16 + len(starts) + len(body)))
         return bytes([2, 1, 1 << 5 | 0x10, 1]) + sizes + starts + body
 
     store = LocalStore(tmp_path) if local else MemoryStore()
-    stored = Stored(data, (1, 64), [LITTLE, blosc(typesize=1)], store=store).encode_all(inflated)
+    stored = Stored(data, (1, n), [LITTLE, blosc(typesize=1)], store=store).encode_all(inflated)
     backend = device_backend(1, slab_bytes=1 << 16, budget=1 << 20)
     same(stored.read(backend), data)
+    places = [(record.where, record.chunks) for record in stored.report]
+    assert sum(chunks for _, chunks in places) == 12
+    assert {where for where, _ in places} == {"device", "host"}
     close(backend)
 
 
@@ -297,6 +308,45 @@ def test_store_failures_name_the_key(status: int, error: type[Exception], text: 
 def test_options_are_checked(options: Any, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         device_backend(1, **options)
+
+
+def test_a_device_that_fails_while_an_error_is_handled(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = Stored(smooth((64,), "f4"), (16,), [LITTLE, ZSTD], store=FailingStore()).encode_all()
+    stored.store.status = int(Status.SHORT)
+    backend = emulated_backend()
+    steps = backend.begin_read(stored.job(stored.plan()), None)
+
+    def fail(_: Any) -> None:
+        raise DeviceError("the device is lost")
+
+    monkeypatch.setattr(backend.runtime, "wait_event", fail)
+    steps.abort()  # never raises
+    monkeypatch.undo()
+    del steps
+    backend.runtime.close()
+
+
+def test_words_of_kernels_become_errors() -> None:
+    """A chunk that the device alone finds bad, and a plan that leads outside."""
+    stored = Stored(smooth((64,), "f4"), (16,), [LITTLE, ZSTD]).encode_all()
+    backend = emulated_backend()
+    steps = backend.begin_read(stored.job(stored.plan()), None)
+    wave = stored.address.wave(0, stored.plan().rows(0, 4))
+    steps.scatter(steps.decode(steps.fetch(wave)))
+    none = 2**64 - 1
+    job, decoder = stored.job(stored.plan()), steps._decoder
+    raise_first(job, decoder, [none, none, none])
+    with pytest.raises(ChunkDecodeError, match="zstd: on the device: the decoder reported"):
+        raise_first(job, decoder, [2, none, none])
+    with pytest.raises(ChecksumError, match=r"'a/c/1'.*on the device"):
+        raise_first(job, decoder, [2, 1, none])
+    with pytest.raises(DeviceError, match="chunk 3 of the call: the plan reaches outside"):
+        raise_first(job, decoder, [none, none, 3])
+    with pytest.raises(IndexError):
+        raise_first(job, decoder, [77, none, none])
+    steps.finish()
+    del steps, decoder
+    backend.runtime.close()
 
 
 def test_elements_that_cannot_live_on_a_device() -> None:

@@ -208,13 +208,18 @@ def _inspect_blosc(
     found.place[device] = DEVICE
     whole = good & table.memcpyed
     found.in_place[rows[whole]] = streams.source[table.first[:-1][whole]]
-    _note(found, "blosc (raw)", "device", "stored uncompressed", rows[whole], 0, nbytes)
+    plain = good.copy()
+    plain[table.chunk[coded]] = False
+    _note(found, "blosc (raw)", "device", "stored uncompressed", rows[plain], 0, nbytes)
     raw = table.raw & (good & ~whole)[table.chunk]
     if raw.any():
         found.streams["raw"] = streams.take(raw)
     _list_blocks(found, rows, good & ~whole, table, nbytes)
     unusual = sorted({_BLOSC_NAMES[number] for number in form[~good & (form >= 0)].tolist()})
-    _note_host(found, "blosc", "; ".join(whys) or f"no device step: {', '.join(unusual)}", nbytes)
+    if unusual and not whys:
+        whys.append(f"no device step: {', '.join(unusual)}")
+    why = "; ".join(whys) or "larger than expected, or malformed"
+    _note_host(found, "blosc", why, nbytes)
 
 
 def _list_blocks(

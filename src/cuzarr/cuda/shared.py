@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cuzarr.cuda.memory import Keeper, SlabPool
+from cuzarr.cuda.memory import SlabPool
 from cuzarr.cuda.placement import Placement
 from cuzarr.cuda.runtime import Runtime
 from cuzarr.cuda.streams import LanePool
@@ -38,7 +38,3 @@ class Shared:
     def __post_init__(self) -> None:
         object.__setattr__(self, "slabs", SlabPool(self.runtime, 3 * self.slab_bytes))
         object.__setattr__(self, "lanes", LanePool(self.runtime))
-
-    def keeper(self) -> Keeper:
-        """Return a new holder of memory that queued work uses."""
-        return Keeper(self.runtime)
