@@ -90,9 +90,7 @@ class Stored:
     def chunk(self, coords: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """Return one chunk of the data, the fill value outside."""
         full = np.full(self.chunks, self.fill_value, self.data.dtype)
-        index = tuple(
-            slice(k * c, (k + 1) * c) for k, c in zip(coords, self.chunks, strict=True)
-        )
+        index = tuple(slice(k * c, (k + 1) * c) for k, c in zip(coords, self.chunks, strict=True))
         part = self.data[index]
         full[tuple(slice(0, n) for n in part.shape)] = part
         return full
@@ -143,9 +141,11 @@ def smooth(shape: tuple[int, ...], dtype: str, seed: int = 0) -> np.ndarray[Any,
         return (values + 1j * values[::-1]).astype(kind).reshape(shape)
     if kind.kind == "b":
         return (values > 0).reshape(shape)
-    return np.abs(values).astype(kind).reshape(shape) if kind.kind == "u" else values.astype(
-        kind
-    ).reshape(shape)
+    return (
+        np.abs(values).astype(kind).reshape(shape)
+        if kind.kind == "u"
+        else values.astype(kind).reshape(shape)
+    )
 
 
 def noise(shape: tuple[int, ...], dtype: str, seed: int = 0) -> np.ndarray[Any, Any]:

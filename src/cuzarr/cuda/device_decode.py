@@ -254,9 +254,7 @@ class DeviceDecode:
         last = len(lengths)
         while True:
             part = lengths[first:last]
-            wanted = nvcomp.decompress_temp_bytes(
-                fmt, len(part), int(part.max()), int(part.sum())
-            )
+            wanted = nvcomp.decompress_temp_bytes(fmt, len(part), int(part.max()), int(part.sum()))
             if wanted <= self._temp_limit or last - first == 1:
                 return last, wanted
             last = first + max(1, (last - first) // 2)

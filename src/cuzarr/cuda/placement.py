@@ -57,4 +57,3 @@ class Placement:
         if streams < least:
             return "host", f"{streams} streams, fewer than the {least} that pay on a device"
         return "device", f"{streams} streams"
-

@@ -76,9 +76,12 @@ class ChunkLayout:
         if not self.shape:
             return True
         expected = c_strides(self.shape, self.strides[-1])
-        return all(
-            n == 1 or a == b for n, a, b in zip(self.shape, self.strides, expected, strict=True)
-        ) and self.nbytes == int(np.prod(self.shape)) * self.strides[-1]
+        return (
+            all(
+                n == 1 or a == b for n, a, b in zip(self.shape, self.strides, expected, strict=True)
+            )
+            and self.nbytes == int(np.prod(self.shape)) * self.strides[-1]
+        )
 
 
 class RowCopy:
