@@ -7,7 +7,8 @@
 # run. Each part has its own time limit; together they end within eight minutes. A part that fails
 # does not stop the others; the exit status is not zero if any value was wrong or a test failed.
 #
-#   setup   installs the wheels of .whl/ (see wheels.sh), builds the native extension in place
+#   setup   installs the wheels of .whl/ (see wheels.sh), builds the native extension in place (where
+#           that cannot be done: bring src/cuzarr/native/_native.abi3.so along)
 #   tests   the suite with --device cuda, and the contract tests as they run everywhere
 #   limits  reads, upload, raw nvCOMP and device copies: what no reader can beat
 #   read    cuzarr: from the page cache and from memory
@@ -53,6 +54,7 @@ setup() {
     install_wheels .whl/kvikio "$site-kvikio"
   fi
   # The extension is optional: setup.py succeeds without it, so what counts is the file.
+  mkdir -p "$site"
   timeout 60 "$python" setup.py -q build_ext --inplace >"$site.build.log" 2>&1
   compgen -G "src/cuzarr/native/_native*.so" >/dev/null || {
     echo "setup: no native extension, its Python twin is used; the build said:"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from benchmarks.cases import CASES
 from benchmarks.data import Layout
 from benchmarks.gpu.others import ZarrGpu, run_case
 from benchmarks.gpu.part import READS, Part
-from benchmarks.peers import CORES
+from benchmarks.peers import CORES, ZarrPython
 
 
 class Kvikio(ZarrGpu):
@@ -25,8 +26,16 @@ class Kvikio(ZarrGpu):
     name: ClassVar[str] = "kvikio"
     packages: ClassVar[tuple[str, ...]] = ("kvikio", "zarr")
 
+    def __init__(self, *, dry_run: bool) -> None:
+        self._dry_run = dry_run
+
+    def scope(self) -> AbstractContextManager[Any]:
+        return ZarrPython.scope(self) if self._dry_run else super().scope()
+
     def missing(self) -> str | None:
         try:
+            # kvikio's wheel loads its logger only where cuda-pathfinder is installed as well.
+            import_module("rapids_logger").load_library()
             import_module("kvikio.zarr")
         except Exception as error:  # kvikio loads shared libraries: OSError, RuntimeError
             return f"kvikio.zarr cannot be imported: {type(error).__name__}: {error}"
@@ -42,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the part; returns the exit status."""
     os.environ.setdefault("KVIKIO_NTHREADS", str(CORES))
     part = Part("kvikio", arguments)
-    peer = Kvikio()
+    peer = Kvikio(dry_run=part.device.dry_run)
     reason = peer.missing()
     if reason is not None:
         part.document["missing"] = {"kvikio": reason}

@@ -68,12 +68,23 @@ def render(report: dict[str, Any]) -> str:
     lines = [DRY_RUN, ""] if report["dry_run"] else []
     first = next(iter(parts.values()))
     device = {k: v for part in parts.values() for k, v in part["device"].items()}
-    versions = {k: v for part in parts.values() for k, v in part["versions"].items()}
+    # kvikio runs beside another zarr, which has a line of its own.
+    usual = {
+        k: v for n, part in parts.items() if n != "kvikio" for k, v in part["versions"].items()
+    }
+    versions = usual or first["versions"]
     lines.append(
         f"{device['gpu']}, {first['machine']['cores']} cores of {first['machine']['processor']}, "
         f"commit {first['commit']}, {first['date']}"
     )
     lines.append("  ".join(f"{k} {v}" for k, v in {**device, **versions}.items() if k != "gpu"))
+    if "kvikio" in parts.get("kvikio", {}):
+        beside = parts["kvikio"]["versions"]
+        about = parts["kvikio"]["kvikio"]
+        lines.append(
+            f"kvikio {beside['kvikio']} with zarr {beside['zarr']}, {about['threads']} threads, "
+            f"GPUDirect Storage: {about['gds']}"
+        )
     for name, run in parts.get("tests", {}).get("runs", {}).items():
         lines.append(f"tests, {name}: {run['summary']}")
     terms = parts.get("limits", {}).get("terms")
