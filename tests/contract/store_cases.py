@@ -81,3 +81,7 @@ MAKERS: dict[str, Callable[[Path], Store]] = {
     "zip-deflate": lambda tmp: ZipStore(tmp / "objects.zip", "w", zipfile.ZIP_DEFLATED),
     "adapter-range": lambda tmp: BatchAdapter(RangeStore()),
 }
+
+
+def files_below(path: Path) -> list[str]:
+    return sorted(str(p.relative_to(path)) for p in path.rglob("*"))
