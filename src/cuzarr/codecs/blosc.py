@@ -95,7 +95,10 @@ class BloscCodec(BytesBytesCodec):
         if found == 0:
             return b""
         dest = np.empty(found, np.uint8) if out is None else out
-        blosc.decompress(data, dest)
+        try:
+            blosc.decompress(data, dest)
+        except RuntimeError as error:
+            raise ValueError(str(error)) from error
         return dest
 
 

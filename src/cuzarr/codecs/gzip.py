@@ -14,6 +14,7 @@ import numpy.typing as npt
 from cuzarr.codecs.base import Bytes, BytesBytesCodec
 from cuzarr.codecs.configuration import refuse_unknown, take_int
 from cuzarr.codecs.registry import register_codec
+from cuzarr.codecs.streams import decompress_streams
 
 
 @dataclass(frozen=True)
@@ -40,20 +41,7 @@ class GzipCodec(BytesBytesCodec):
 
     def decode(self, data: Bytes, size: int | None, out: npt.NDArray[np.uint8] | None) -> Bytes:
         """Decompress every member, never more than one byte past ``size``."""
-        parts: list[bytes] = []
-        rest: Bytes = data
-        room = -1 if size is None else size + 1
-        while memoryview(rest).nbytes:
-            member = zlib.decompressobj(wbits=31)
-            parts.append(member.decompress(rest, 0 if room < 0 else max(room, 1)))
-            if room >= 0:
-                room -= len(parts[-1])
-                if room <= 0:
-                    raise ValueError(f"more than the expected {size} decoded bytes")
-            if not member.eof:
-                raise ValueError("truncated gzip member")
-            rest = member.unused_data
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return decompress_streams(lambda: zlib.decompressobj(wbits=31), data, size)
 
 
 register_codec("gzip", GzipCodec)

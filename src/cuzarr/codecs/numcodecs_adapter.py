@@ -7,7 +7,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -18,7 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cuzarr.codecs.base import ArrayArrayCodec, Bytes, BytesBytesCodec, ChunkType, Codec
+from cuzarr.codecs.blosc import BloscCodec
 from cuzarr.codecs.registry import register_codec
+from cuzarr.codecs.streams import decompress_streams
+from cuzarr.codecs.zstd import ZstdCodec
 
 PREFIX = "numcodecs."
 _ELEMENTWISE = frozenset({"delta", "fixedscaleoffset", "quantize", "bitround", "astype"})
@@ -27,6 +33,12 @@ _UNSAFE = frozenset({"pickle"})
 _OBJECT = frozenset(
     {"json", "json2", "msgpack", "msgpack2", "vlen-utf8", "vlen-bytes", "vlen-array", "categorize"}
 )
+_SAME_BYTES: dict[str, BytesBytesCodec] = {"blosc": BloscCodec(), "zstd": ZstdCodec()}
+_STREAMS: dict[str, Callable[[], Any]] = {
+    "bz2": bz2.BZ2Decompressor,
+    "gzip": lambda: zlib.decompressobj(wbits=31),
+    "zlib": zlib.decompressobj,
+}
 
 
 class _NumcodecsCodec(Codec):
@@ -73,8 +85,21 @@ class NumcodecsBytesCodec(_NumcodecsCodec, BytesBytesCodec):
         return _as_bytes(self.inner.encode(items))
 
     def decode(self, data: Bytes, size: int | None, out: npt.NDArray[np.uint8] | None) -> Bytes:
-        """Decode; the size is checked by the caller."""
+        """Decode; the caller checks the size, which also bounds what compressors give."""
+        if self.codec_id in _SAME_BYTES:
+            return _SAME_BYTES[self.codec_id].decode(data, size, out)
+        new = self._stream()
+        if new is not None:
+            return decompress_streams(new, data, size)
+        if size is not None and self.codec_id == "lz4" and _lz4_size(data) != size:
+            raise ValueError(f"expected {size} decoded bytes, the header says {_lz4_size(data)}")
         return _as_bytes(self.inner.decode(data))
+
+    def _stream(self) -> Callable[[], Any] | None:
+        inner = self.inner
+        if self.codec_id == "lzma":
+            return lambda: lzma.LZMADecompressor(inner.format, filters=inner.filters)
+        return _STREAMS.get(self.codec_id)
 
 
 @dataclass(frozen=True)
@@ -111,6 +136,10 @@ class NumcodecsArrayCodec(_NumcodecsCodec, ArrayArrayCodec):
         """Decode the elements in C order."""
         decoded = np.asarray(self.inner.decode(np.ascontiguousarray(array).reshape(-1)))
         return decoded.view(chunk.dtype).reshape(chunk.shape)
+
+
+def _lz4_size(data: Bytes) -> int:
+    return int.from_bytes(memoryview(data)[:4], "little")
 
 
 def _as_bytes(value: Any) -> Bytes:

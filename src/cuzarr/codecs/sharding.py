@@ -95,7 +95,7 @@ class ShardIndex:
 
     def split(self, key: str, shard: Bytes) -> list[memoryview | None]:
         """Return the encoded inner chunks of a whole shard, None where not stored."""
-        view = memoryview(shard).cast("B")
+        view = memoryview(shard)
         if view.nbytes < self.nbytes:
             raise ShardIndexError(
                 key, "sharding_indexed", f"truncated: {view.nbytes} bytes, less than its index"
