@@ -20,7 +20,7 @@ FLAGS = ["-std=c11", "-O3", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "
 EXTENSION = Extension(
     "cuzarr.native._native",
     SOURCES,
-    depends=["src/cuzarr/native/src/native.h"],
+    depends=sorted(str(path) for path in Path("src/cuzarr/native/src").glob("*.h")),
     define_macros=[("Py_LIMITED_API", "0x030B0000")],
     extra_compile_args=[*FLAGS, "-pthread", *os.environ.get("CUZARR_CFLAGS", "").split()],
     extra_link_args=["-pthread", *os.environ.get("CUZARR_LDFLAGS", "").split()],

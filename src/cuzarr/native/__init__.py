@@ -15,7 +15,7 @@ from types import ModuleType
 
 from cuzarr.native import symbols, tables, twin
 from cuzarr.native.calls import Calls
-from cuzarr.native.tables import BloscStreams, DecodeStatus, ZstdFrames
+from cuzarr.native.tables import BloscStreams, DecodeStatus, WaveChunks, ZstdFrames
 
 extension: ModuleType | None
 try:
@@ -51,12 +51,14 @@ crc32c = calls.crc32c
 decode_batch = calls.decode_batch
 format_keys = calls.format_keys
 read_files = calls.read_files
+read_wave = calls.read_wave
 zstd_frames = calls.zstd_frames
 
 __all__ = [
     "HAVE_NATIVE",
     "BloscStreams",
     "DecodeStatus",
+    "WaveChunks",
     "ZstdFrames",
     "blosc_streams",
     "codecs_available",
@@ -65,5 +67,6 @@ __all__ = [
     "decode_batch",
     "format_keys",
     "read_files",
+    "read_wave",
     "zstd_frames",
 ]

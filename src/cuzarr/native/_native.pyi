@@ -26,20 +26,18 @@ def format_keys(
     offsets: Any,
     /,
 ) -> bytes: ...
-def copy_rows(
-    scatter: bool,
-    start: Any,
-    count: Any,
-    out: Any,
-    step: Any,
-    lists: tuple[Any, ...],
-    chunk_ptrs: Any,
-    chunk_strides: Any,
-    array_ptr: int,
-    array_strides: Any,
-    itemsize: int,
-    swap_unit: int,
-    fill: bytes,
+def copy_rows(scatter: bool, chunk_ptrs: Any, rows: tuple[Any, ...], /) -> None: ...
+def read_wave(
+    source: tuple[Any, ...],
+    present: Any,
+    codec: int,
+    crc32c: bool,
+    nbytes: int,
+    limit: int,
+    shape: Any,
+    rows: tuple[Any, ...],
+    threads: int,
+    statuses: Any,
     /,
 ) -> None: ...
 def set_codecs(

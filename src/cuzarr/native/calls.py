@@ -16,11 +16,15 @@ import numpy.typing as npt
 from cuzarr.native.tables import (
     CODECS,
     BloscStreams,
+    Bool,
     Buffer,
+    FileSource,
     Int32,
     Int64,
     Lists,
+    MemorySource,
     UInt64,
+    WaveChunks,
     ZstdFrames,
 )
 
@@ -97,8 +101,7 @@ class Calls:
         positions, sizes = np.empty(n, np.int64), np.empty(n, np.int64)
         statuses = np.empty(n, np.int32)
         used: int = self._do.read_files(
-            root if isinstance(root, bytes) else str(root).encode("utf-8", "surrogateescape"),
-            keys, _int64("offsets", offsets), _int64("starts", starts), _int64("lengths", lengths),
+            _path(root), keys, _int64("offsets", offsets), _int64("starts", starts), _int64("lengths", lengths),
             slab, max(int(threads), 1), positions, sizes, statuses,
         )  # fmt: skip
         return positions, sizes, statuses, used
@@ -181,16 +184,71 @@ class Calls:
             One item, in the byte order of the array.
         """
         self._do.copy_rows(
-            scatter, _int64("start", start), _int64("count", count), _int64("out", out),
-            _int64("step", step),
-            tuple(
-                None if pair is None else (_int64("index", pair[0]), _int64("out_index", pair[1]))
-                for pair in lists
-            ),
-            _uint64("chunk_ptrs", chunk_ptrs), _int64("chunk_strides", chunk_strides),
-            int(array_ptr), _int64("array_strides", array_strides), int(itemsize),
-            int(swap_unit), fill,
+            scatter, _uint64("chunk_ptrs", chunk_ptrs),
+            _rows(start, count, out, step, lists, chunk_strides, array_ptr, array_strides,
+                  itemsize, swap_unit, fill),
         )  # fmt: skip
+
+    def read_wave(
+        self,
+        source: FileSource | MemorySource,
+        present: Bool,
+        chunks: WaveChunks,
+        start: Int64,
+        count: Int64,
+        out: Int64,
+        step: Int64,
+        lists: Lists,
+        array_ptr: int,
+        array_strides: Int64,
+        threads: int = 1,
+    ) -> Int32:
+        """Read, decode and scatter many chunks: ``read_files``, ``decode_batch``, ``copy_rows``.
+
+        Of raw and Blosc chunks without a checksum only the bytes that a row needs are read and
+        decoded; a corrupt part that holds only other bytes may go unnoticed, a wrong size may not.
+
+        Parameters
+        ----------
+        source : FileSource or MemorySource
+            ``(root, keys, offsets, starts, lengths)`` as for :meth:`read_files`, or
+            ``(ptrs, sizes)``, where address 0 = missing.
+        present : (n,) bool
+            False = known to be missing.
+        chunks : WaveChunks
+        start, count, out, step, lists, array_ptr, array_strides
+            As for :meth:`copy_rows`. The addresses of the array are trusted.
+        threads : int
+            Threads that work, the calling one included. The GIL is released once.
+
+        Returns
+        -------
+        (n,) int32
+            0 for rows that are done, those of missing chunks (fill value) included; a ``READ_*``
+            status; or ``DECODED`` + a :class:`~cuzarr.native.tables.DecodeStatus`. What a row with
+            another status than 0 leaves in its part of the array is undefined.
+
+        Raises
+        ------
+        ValueError
+            The codec is not in :meth:`codecs_available`, columns do not fit together, or a row
+            reaches outside its chunk.
+        """
+        if chunks.codec not in self.codecs_available():
+            raise ValueError(f"codec: {chunks.codec!r} is not available here")
+        statuses = np.empty(len(start), np.int32)
+        if len(source) == 2:
+            columns: tuple[Any, ...] = (_uint64("ptrs", source[0]), _int64("sizes", source[1]))
+        else:
+            columns = (_path(source[0]), source[1], *map(_int64, _RANGES, source[2:]))
+        self._do.read_wave(
+            columns, present if present.flags.c_contiguous else present.copy(),
+            CODECS.index(chunks.codec), chunks.crc32c, chunks.nbytes, chunks.limit, chunks.shape,
+            _rows(start, count, out, step, lists, chunks.strides, array_ptr, array_strides,
+                  chunks.itemsize, chunks.swap_unit, chunks.fill),
+            max(threads, 1), statuses,
+        )  # fmt: skip
+        return statuses
 
     def decode_batch(
         self,
@@ -312,6 +370,28 @@ class Calls:
         """Return the CRC-32C (Castagnoli) of contiguous bytes."""
         crc: int = self._do.crc32c(data)
         return crc
+
+
+_RANGES = ("offsets", "starts", "lengths")
+
+
+def _path(root: str | bytes) -> bytes:
+    return root if isinstance(root, bytes) else str(root).encode("utf-8", "surrogateescape")
+
+
+def _rows(
+    start: Int64, count: Int64, out: Int64, step: Int64, lists: Lists, chunk_strides: Int64,
+    array_ptr: int, array_strides: Int64, itemsize: int, swap_unit: int, fill: bytes,
+) -> tuple[Any, ...]:  # fmt: skip
+    return (
+        _int64("start", start), _int64("count", count), _int64("out", out), _int64("step", step),
+        tuple(
+            None if pair is None else (_int64("index", pair[0]), _int64("out_index", pair[1]))
+            for pair in lists
+        ),
+        _int64("chunk_strides", chunk_strides), int(array_ptr),
+        _int64("array_strides", array_strides), int(itemsize), int(swap_unit), fill,
+    )  # fmt: skip
 
 
 def _int64(name: str, column: npt.NDArray[Any]) -> Int64:

@@ -22,6 +22,10 @@ Buffer = bytes | bytearray | memoryview | npt.NDArray[Any]
 
 READ_OK, READ_MISSING, READ_SHORT, READ_NO_SPACE, READ_ERRNO = 0, 1, 2, 3, 1000
 
+FileSource = tuple[str | bytes, bytes, Int64, Int64, Int64]
+MemorySource = tuple[UInt64, Int64]
+
+DECODED = 100  #: + a DecodeStatus, in the statuses of ``read_wave``
 SLAB_ALIGN = 16  #: bytes; positions in a slab are multiples
 MAX_AXES = 32
 
@@ -134,3 +138,37 @@ class ZstdFrames:
     content_size: Int64
     window_size: Int64
     dictionary: Int64
+
+
+@dataclass(frozen=True, slots=True)
+class WaveChunks:
+    """What the chunks of a wave have in common.
+
+    Attributes
+    ----------
+    codec : str
+        "raw", "blosc", "zstd" or "lz4".
+    crc32c : bool
+        A checksum stands behind the encoded bytes.
+    nbytes : int
+        Decoded size.
+    limit : int
+        Most bytes of a file that are read for a chunk; more is ``READ_NO_SPACE``.
+    shape : (s,) int64, or None
+        Elements of a chunk along each axis of the rows, given where a whole chunk is one
+        contiguous piece of the array and decodes to just what goes there.
+    strides : (s,) int64
+        Bytes per element of a decoded chunk along each axis of the rows.
+    itemsize, swap_unit, fill
+        As for ``copy_rows``.
+    """
+
+    codec: str
+    crc32c: bool
+    nbytes: int
+    limit: int
+    shape: Int64 | None
+    strides: Int64
+    itemsize: int
+    swap_unit: int
+    fill: bytes

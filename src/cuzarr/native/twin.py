@@ -9,6 +9,7 @@ from __future__ import annotations
 from cuzarr.native.twin_copy import copy_rows
 from cuzarr.native.twin_decode import blosc_count, blosc_fill, crc32c, decode_batch, zstd_frames
 from cuzarr.native.twin_files import format_keys, read_files
+from cuzarr.native.twin_wave import read_wave
 
 __all__ = [
     "blosc_count",
@@ -18,5 +19,6 @@ __all__ = [
     "decode_batch",
     "format_keys",
     "read_files",
+    "read_wave",
     "zstd_frames",
 ]

@@ -12,13 +12,41 @@ from cuzarr.native.memory import memory
 from cuzarr.native.tables import MAX_AXES, Int64, Lists, UInt64
 
 
-def copy_rows(
-    scatter: bool, start: Int64, count: Int64, out: Int64, step: Int64, lists: Lists,
-    chunk_ptrs: UInt64, chunk_strides: Int64, array_ptr: int, array_strides: Int64, itemsize: int,
-    swap_unit: int, fill: bytes, /,
-) -> None:  # fmt: skip
+Rows = tuple[
+    Int64, Int64, Int64, Int64, Lists, Int64, int, Int64, int, int, bytes
+]  #: start, count, out, step, lists, chunk_strides, array_ptr, array_strides, itemsize, swap, fill
+
+
+def copy_rows(scatter: bool, chunk_ptrs: UInt64, rows: Rows, /) -> None:
     """Copy row by row with NumPy views of the memory."""
-    axes, n = len(step), len(chunk_ptrs)
+    check_rows(len(chunk_ptrs), rows)
+    start, count, out, step, lists, chunk_strides, array_ptr, array_strides = rows[:8]
+    itemsize, swap_unit, fill = rows[8:]
+    sides = (chunk_strides.tolist(), array_strides.tolist())
+    for i, chunk_ptr in enumerate(chunk_ptrs.tolist()):
+        axes = list(
+            zip(start[i].tolist(), count[i].tolist(), out[i].tolist(), step.tolist(), lists,
+                strict=True)
+        )  # fmt: skip
+        if any(axis[1] <= 0 for axis in axes) or not (chunk_ptr or scatter):
+            continue
+        where = [_positions(*axis) for axis in axes]
+        in_array = _view(array_ptr, [w[1] for w in where], sides[1], itemsize, swap_unit)
+        if not chunk_ptr:
+            in_array.write(np.frombuffer(fill, in_array.dtype))
+            continue
+        in_chunk = _view(chunk_ptr, [w[0] for w in where], sides[0], itemsize, swap_unit)
+        source, target = (in_chunk, in_array) if scatter else (in_array, in_chunk)
+        items = source.read()
+        target.write(items.byteswap() if swap_unit else items)
+
+
+def check_rows(n: int, rows: Rows) -> None:
+    """Raise ValueError where the columns of ``n`` rows do not fit together."""
+    start, count, out, step, lists, chunk_strides, _, array_strides, itemsize, swap_unit, fill = (
+        rows
+    )
+    axes = len(step)
     if axes > MAX_AXES:
         raise ValueError("step: more than 32 axes")
     if len(lists) != axes:
@@ -44,23 +72,6 @@ def copy_rows(
         outside = (first < 0) | (first > length) | (wanted > length - np.clip(first, 0, length))
         if np.any((wanted > 0) & outside):
             raise ValueError("lists: a row reaches outside")
-    sides = (chunk_strides.tolist(), array_strides.tolist())
-    for i, chunk_ptr in enumerate(chunk_ptrs.tolist()):
-        rows = list(
-            zip(start[i].tolist(), count[i].tolist(), out[i].tolist(), step.tolist(), lists,
-                strict=True)
-        )  # fmt: skip
-        if any(row[1] <= 0 for row in rows) or not (chunk_ptr or scatter):
-            continue
-        where = [_positions(*row) for row in rows]
-        in_array = _view(array_ptr, [w[1] for w in where], sides[1], itemsize, swap_unit)
-        if not chunk_ptr:
-            in_array.write(np.frombuffer(fill, in_array.dtype))
-            continue
-        in_chunk = _view(chunk_ptr, [w[0] for w in where], sides[0], itemsize, swap_unit)
-        source, target = (in_chunk, in_array) if scatter else (in_array, in_chunk)
-        items = source.read()
-        target.write(items.byteswap() if swap_unit else items)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,20 +36,10 @@ def read_files(
     """Read on the calling thread alone: more threads only queue for the GIL."""
     del threads
     n, bounds = len(starts), offsets.tolist()
-    if b"\0" in root:
-        raise ValueError("root: contains a NUL byte")
-    for name, column, expected in (
-        ("offsets", offsets, n + 1), ("lengths", lengths, n), ("positions", positions, n),
-        ("sizes", sizes, n), ("statuses", statuses, n),
-    ):  # fmt: skip
-        if len(column) != expected:
-            raise ValueError(f"{name}: expected {expected} items, found {len(column)}")
-    if bounds[0] < 0 or bounds[-1] > len(keys):
-        raise ValueError("offsets: outside the keys")
-    if np.any(np.diff(offsets) < 0):
-        raise ValueError("offsets: not ascending")
-    if n and int(lengths.min()) < -1:
-        raise ValueError("lengths: less than -1")
+    check_ranges(n, root, keys, offsets, starts, lengths)
+    for name, column in (("positions", positions), ("sizes", sizes), ("statuses", statuses)):
+        if len(column) != n:
+            raise ValueError(f"{name}: expected {n} items, found {len(column)}")
     target = memoryview(cast("Any", slab)).cast("B")
     if target.readonly:
         raise BufferError("slab: read-only")
@@ -73,6 +63,25 @@ def read_files(
     finally:
         opened.close()
     return min(-(-used // SLAB_ALIGN) * SLAB_ALIGN, len(target))
+
+
+def check_ranges(
+    n: int, root: bytes, keys: bytes, offsets: Int64, starts: Int64, lengths: Int64
+) -> None:
+    """Raise ValueError where the columns of ``n`` requests do not fit together."""
+    if b"\0" in root:
+        raise ValueError("root: contains a NUL byte")
+    for name, column, expected in (
+        ("offsets", offsets, n + 1), ("starts", starts, n), ("lengths", lengths, n),
+    ):  # fmt: skip
+        if len(column) != expected:
+            raise ValueError(f"{name}: expected {expected} items, found {len(column)}")
+    if offsets[0] < 0 or offsets[-1] > len(keys):
+        raise ValueError("offsets: outside the keys")
+    if np.any(np.diff(offsets) < 0):
+        raise ValueError("offsets: not ascending")
+    if n and int(lengths.min()) < -1:
+        raise ValueError("lengths: less than -1")
 
 
 def format_keys(

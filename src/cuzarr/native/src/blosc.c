@@ -103,11 +103,12 @@ static int decode_stream(int32_t format, const uint8_t *src, int64_t size, uint8
     }
 }
 
-static uint8_t *scratch_of(Scratch *scratch, int64_t size) {
-    if (scratch->size < (size_t)size) {
+uint8_t *scratch_room(Scratch *scratch, int64_t size) {
+    if (!scratch->data || scratch->size < (size_t)size) {
         free(scratch->data);
-        scratch->data = malloc((size_t)size);
-        scratch->size = scratch->data ? (size_t)size : 0;
+        scratch->size = size > 0 ? (size_t)size : 1;
+        scratch->data = malloc(scratch->size);
+        if (!scratch->data) scratch->size = 0;
     }
     return scratch->data;
 }
@@ -145,7 +146,7 @@ static int64_t wanted_of(const BloscHeader *header, const Part *part, int64_t of
     return wanted < 0 ? 0 : wanted < size ? wanted : size;
 }
 
-static int decode_block(const uint8_t *src, int64_t size, const BloscHeader *header, int64_t b,
+static int decode_streams(const uint8_t *src, int64_t size, const BloscHeader *header, int64_t b,
                         const Part *part, uint8_t *to) {
     BloscStream streams[MAX_SPLITS];
     int count = blosc_block(src, size, header, b, streams);
@@ -164,6 +165,26 @@ static int decode_block(const uint8_t *src, int64_t size, const BloscHeader *hea
     return 1;
 }
 
+int blosc_decode_block(const uint8_t *src, int64_t end, const BloscHeader *header, int64_t block,
+                       int64_t lo, int64_t hi, uint8_t *to, Scratch *scratch) {
+    Part part = part_of(header, block, lo, hi);
+    uint8_t *shuffled = NULL;
+    if (header->shuffle) {
+        shuffled = scratch_room(scratch, header->blocksize * header->shuffle);
+        if (!shuffled) return 0;
+    }
+    if (!decode_streams(src, end, header, block, &part, shuffled ? shuffled : to)) return 0;
+    if (header->shuffle == 1) {
+        int64_t elements = part.length / header->typesize, whole = elements * header->typesize;
+        unshuffle(header->typesize, elements, part.first, part.last, shuffled, to);
+        if (part.hi > whole)
+            memcpy(to + whole, shuffled + whole, (size_t)(part.length - whole));
+    } else if (header->shuffle == 2) {
+        bitunshuffle(header->typesize, part.length, shuffled, to, shuffled + header->blocksize);
+    }
+    return 1;
+}
+
 int blosc_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size, int64_t lo,
                  int64_t hi, Scratch *scratch) {
     BloscHeader header;
@@ -175,25 +196,9 @@ int blosc_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_siz
         memcpy(dst + lo, src + HEADER + lo, (size_t)(hi - lo));
         return DECODE_OK;
     }
-    uint8_t *shuffled = NULL;
-    if (header.shuffle) {
-        shuffled = scratch_of(scratch, header.blocksize * header.shuffle);
-        if (!shuffled) return DECODE_CORRUPT;
-    }
-    for (int64_t b = lo / header.blocksize; b <= (hi - 1) / header.blocksize; b++) {
-        Part part = part_of(&header, b, lo, hi);
-        uint8_t *to = dst + b * header.blocksize;
-        if (!decode_block(src, size, &header, b, &part, shuffled ? shuffled : to))
+    for (int64_t b = lo / header.blocksize; b <= (hi - 1) / header.blocksize; b++)
+        if (!blosc_decode_block(src, size, &header, b, lo, hi, dst + b * header.blocksize, scratch))
             return DECODE_CORRUPT;
-        if (header.shuffle == 1) {
-            int64_t elements = part.length / header.typesize, whole = elements * header.typesize;
-            unshuffle(header.typesize, elements, part.first, part.last, shuffled, to);
-            if (part.hi > whole)
-                memcpy(to + whole, shuffled + whole, (size_t)(part.length - whole));
-        } else if (header.shuffle == 2) {
-            bitunshuffle(header.typesize, part.length, shuffled, to, shuffled + header.blocksize);
-        }
-    }
     return DECODE_OK;
 }
 

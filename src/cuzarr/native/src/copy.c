@@ -18,12 +18,6 @@
 #define STRIP 16
 
 typedef struct {
-    int64_t count, chunk_step, array_step; /* bytes */
-    const int64_t *index, *out_index;      /* this row's part of the lists, or NULL */
-    int64_t chunk_stride, array_stride;    /* bytes per list unit */
-} Line;
-
-typedef struct {
     uint8_t bytes[16];
 } Item16;
 
@@ -179,8 +173,7 @@ static int64_t stride(const CopyRows *job, const Line *line) {
     return bytes < 0 ? -bytes : bytes;
 }
 
-/* Reduce row i to lines[0..result), innermost last; -1 for an empty row. */
-static int reduce(const CopyRows *job, int64_t i, Line *lines, int64_t *chunk, int64_t *array) {
+int row_lines(const CopyRows *job, int64_t i, Line *lines, int64_t *chunk, int64_t *array) {
     const int64_t *start = job->start + i * job->axes, *count = job->count + i * job->axes;
     const int64_t *out = job->out + i * job->axes;
     int used = 0;
@@ -221,15 +214,9 @@ static int reduce(const CopyRows *job, int64_t i, Line *lines, int64_t *chunk, i
             lines[++kept] = *inner;
         }
     }
-    return used ? kept + 1 : 0;
-}
-
-static int64_t chunk_offset(const Line *line, int64_t i) {
-    return line->index ? line->index[i] * line->chunk_stride : i * line->chunk_step;
-}
-
-static int64_t array_offset(const Line *line, int64_t i) {
-    return line->index ? line->out_index[i] * line->array_stride : i * line->array_step;
+    if (used) return kept + 1;
+    lines[0] = (Line){1, job->itemsize, job->itemsize, NULL, NULL, 0, 0};
+    return 1;
 }
 
 /* One line, between these places in the chunk (NULL = missing) and in the array. */
@@ -311,47 +298,35 @@ static void do_strips(const CopyRows *job, LineRoutine routine, const Line *oute
     }
 }
 
-void copy_rows(const CopyRows *job) {
+void copy_row(const CopyRows *job, int64_t i, uint8_t *base) {
     LineRoutine routine = line_routine(job->itemsize, job->swap_unit);
-    for (int64_t i = 0; i < job->n; i++) {
-        Line lines[MAX_AXES + 1];
-        int64_t chunk, array, at[MAX_AXES] = {0};
-        int used = reduce(job, i, lines, &chunk, &array);
-        uint8_t *base = (uint8_t *)(uintptr_t)job->chunk_ptrs[i];
-        if (used < 0 || (!base && !job->scatter)) continue;
-        if (used == 0) {
-            lines[0] = (Line){1, job->itemsize, job->itemsize, NULL, NULL, 0, 0};
-            used = 1;
-        }
-        const Line *inner = &lines[used - 1];
-        int loops = used - 1; /* axes of the odometer */
-        for (int a = 0; base && a < loops; a++) {
-            if (!crosses(job, &lines[a], inner)) continue;
-            Line across = lines[a];
-            for (int b = a; b + 1 < loops; b++) lines[b] = lines[b + 1];
-            lines[--loops] = across;
-            break;
-        }
-        for (int a = 0; a < loops; a++) { /* a list need not begin at offset 0 */
-            chunk += chunk_offset(&lines[a], 0);
-            array += array_offset(&lines[a], 0);
-        }
-        for (;;) {
-            uint8_t *in_chunk = base ? base + chunk : NULL, *in_array = job->array + array;
-            if (loops < used - 1)
-                do_strips(job, routine, &lines[loops], inner, in_chunk, in_array);
-            else
-                do_line(job, routine, inner, in_chunk, in_array);
-            int a = loops - 1;
-            for (; a >= 0; a--) {
-                chunk -= chunk_offset(&lines[a], at[a]);
-                array -= array_offset(&lines[a], at[a]);
-                at[a] = at[a] + 1 < lines[a].count ? at[a] + 1 : 0;
-                chunk += chunk_offset(&lines[a], at[a]);
-                array += array_offset(&lines[a], at[a]);
-                if (at[a]) break;
-            }
-            if (a < 0) break;
-        }
+    Line lines[MAX_AXES + 1];
+    int64_t chunk, array, at[MAX_AXES] = {0};
+    int used = row_lines(job, i, lines, &chunk, &array);
+    if (used < 0 || (!base && !job->scatter)) return;
+    const Line *inner = &lines[used - 1];
+    int loops = used - 1; /* axes of the odometer */
+    for (int a = 0; base && a < loops; a++) {
+        if (!crosses(job, &lines[a], inner)) continue;
+        Line across = lines[a];
+        for (int b = a; b + 1 < loops; b++) lines[b] = lines[b + 1];
+        lines[--loops] = across;
+        break;
     }
+    for (int a = 0; a < loops; a++) { /* a list need not begin at offset 0 */
+        chunk += line_in_chunk(&lines[a], 0);
+        array += line_in_array(&lines[a], 0);
+    }
+    do {
+        uint8_t *in_chunk = base ? base + chunk : NULL, *in_array = job->array + array;
+        if (loops < used - 1)
+            do_strips(job, routine, &lines[loops], inner, in_chunk, in_array);
+        else
+            do_line(job, routine, inner, in_chunk, in_array);
+    } while (next_line(lines, loops, at, &chunk, &array));
+}
+
+void copy_rows(const CopyRows *job) {
+    for (int64_t i = 0; i < job->n; i++)
+        copy_row(job, i, (uint8_t *)(uintptr_t)job->chunk_ptrs[i]);
 }

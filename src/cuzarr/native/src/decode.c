@@ -32,6 +32,16 @@ void *zstd_context(void) {
     return context;
 }
 
+void *zstd_context_swap(void *context) {
+    if (!context_key_made) return context;
+    void *old = pthread_getspecific(context_key);
+    return pthread_setspecific(context_key, context) ? context : old;
+}
+
+void zstd_context_free(void *context) {
+    if (context) free_context(context);
+}
+
 int zstd_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size) {
     ZstdInfo info;
     zstd_scan(src, size, &info);
@@ -55,13 +65,14 @@ static int lz4_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t ds
     return got == dst_size ? DECODE_OK : DECODE_CORRUPT;
 }
 
-static int decode_one(int codec, int checked, const uint8_t *src, int64_t size, uint8_t *dst,
-                      int64_t dst_size, int64_t lo, int64_t hi, Scratch *scratch) {
-    if (checked) {
-        if (size < 4) return DECODE_TRUNCATED;
-        size -= 4;
-        if (crc32c(src, (size_t)size) != load_le32(src + size)) return DECODE_CHECKSUM;
-    }
+int checksum(const uint8_t *src, int64_t *size) {
+    if (*size < 4) return DECODE_TRUNCATED;
+    *size -= 4;
+    return crc32c(src, (size_t)*size) == load_le32(src + *size) ? DECODE_OK : DECODE_CHECKSUM;
+}
+
+int decode_one(int codec, const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size,
+               int64_t lo, int64_t hi, Scratch *scratch) {
     switch (codec) {
     case CODEC_RAW:
         if (size != dst_size) return DECODE_SIZE;
@@ -78,10 +89,13 @@ void decode_batch(int codec, int checked, const uint64_t *src_ptrs, const int64_
                   int64_t n, int32_t *statuses) {
     Scratch scratch = {NULL, 0};
     for (int64_t i = 0; i < n; i++) {
+        const uint8_t *src = (const uint8_t *)(uintptr_t)src_ptrs[i];
+        int64_t size = src_sizes[i];
         statuses[i] = DECODE_OK;
-        if (!src_ptrs[i]) continue;
-        statuses[i] = decode_one(codec, checked, (const uint8_t *)(uintptr_t)src_ptrs[i],
-                                 src_sizes[i], (uint8_t *)(uintptr_t)dst_ptrs[i], dst_size,
+        if (!src) continue;
+        if (checked) statuses[i] = checksum(src, &size);
+        if (statuses[i] != DECODE_OK) continue;
+        statuses[i] = decode_one(codec, src, size, (uint8_t *)(uintptr_t)dst_ptrs[i], dst_size,
                                  lo ? lo[i] : 0, hi ? hi[i] : dst_size, &scratch);
     }
     free(scratch.data);

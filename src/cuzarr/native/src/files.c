@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,7 +24,6 @@
 #ifndef PATH_MAX
 #define PATH_MAX 4096
 #endif
-#define MAX_THREADS 64
 
 /* O_NONBLOCK: opening a named pipe must not wait for a writer. O_NOFOLLOW: the store decides about
  * a symbolic link in the place of an object, which gives READ_ERRNO + ELOOP. */
@@ -39,53 +37,51 @@ typedef struct {
     _Atomic int64_t end; /* of the used part of the slab, a multiple of SLAB_ALIGN or past its size */
 } Shared;
 
-typedef struct {
-    int fd; /* -1 when nothing is open */
-    int32_t status;
-    int64_t size;
-    int64_t key; /* request whose key is open; -1 = none */
-} Open;
-
-static int32_t status_of_errno(int error) {
+int32_t file_status(int error) {
     if (error == ENOENT || error == ENOTDIR || error == EISDIR) return READ_MISSING;
     return READ_ERRNO + error;
 }
 
-static int same_key(const ReadFiles *job, int64_t a, int64_t b) {
-    int64_t length = job->offsets[a + 1] - job->offsets[a];
-    return length == job->offsets[b + 1] - job->offsets[b] &&
-           !memcmp(job->keys + job->offsets[a], job->keys + job->offsets[b], (size_t)length);
+int file_same_key(const FileRanges *ranges, int64_t a, int64_t b) {
+    const int64_t *offsets = ranges->offsets;
+    int64_t length = offsets[a + 1] - offsets[a];
+    return length == offsets[b + 1] - offsets[b] &&
+           !memcmp(ranges->keys + offsets[a], ranges->keys + offsets[b], (size_t)length);
 }
 
-static void close_file(Open *file) {
+int file_root(const char *root, int32_t *status) {
+    int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    *status = fd < 0 ? file_status(errno) : READ_OK;
+    return fd;
+}
+
+void file_close(OpenFile *file) {
     if (file->fd >= 0) close(file->fd); /* EINTR: Linux has closed it all the same */
     file->fd = -1;
 }
 
-static void open_file(const Shared *shared, int64_t i, Open *file) {
-    const ReadFiles *job = shared->job;
+int file_open(int root, const FileRanges *ranges, int64_t i, OpenFile *file) {
     char path[PATH_MAX];
     struct stat info;
-    int64_t length = job->offsets[i + 1] - job->offsets[i];
-    close_file(file);
+    int64_t length = ranges->offsets[i + 1] - ranges->offsets[i];
+    if (file->key >= 0 && file_same_key(ranges, file->key, i)) return 0;
+    file_close(file);
     file->key = i;
     if (length >= PATH_MAX) {
         file->status = READ_ERRNO + ENAMETOOLONG;
-        return;
+        return 1;
     }
-    memcpy(path, job->keys + job->offsets[i], (size_t)length);
+    memcpy(path, ranges->keys + ranges->offsets[i], (size_t)length);
     path[length] = 0;
     if (length == 0 || memchr(path, 0, (size_t)length) || path[0] == '/') {
         file->status = length == 0 ? READ_MISSING : READ_ERRNO + EINVAL;
-        return;
+        return 1;
     }
     do {
-        /* O_NONBLOCK: opening a named pipe must not wait for a writer. O_NOFOLLOW: a link in the
-         * place of the file is ELOOP; the store decides where it may lead, and reads it itself. */
-        file->fd = openat(shared->root, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+        file->fd = openat(root, path, OPEN_FLAGS);
     } while (file->fd < 0 && errno == EINTR);
     if (file->fd < 0 || fstat(file->fd, &info)) {
-        file->status = status_of_errno(errno);
+        file->status = file_status(errno);
     } else if (S_ISDIR(info.st_mode)) {
         file->status = READ_MISSING;
     } else if (!S_ISREG(info.st_mode)) {
@@ -94,6 +90,19 @@ static void open_file(const Shared *shared, int64_t i, Open *file) {
         file->status = READ_OK;
         file->size = info.st_size;
     }
+    return 1;
+}
+
+int file_range(const OpenFile *file, int64_t start, int64_t length, int64_t *first, int64_t *size) {
+    if (start < 0) {
+        /* INT64_MIN has no negation: compare first */
+        if (start < -file->size) return 0;
+        start += file->size;
+    }
+    if (start > file->size || length > file->size - start) return 0;
+    *first = start;
+    *size = length < 0 ? file->size - start : length;
+    return 1;
 }
 
 /* Return a position in the slab, or -1 when it is full. */
@@ -106,12 +115,12 @@ static int64_t allocate(Shared *shared, int64_t size) {
     }
 }
 
-static int32_t fill_from(int fd, uint8_t *to, int64_t start, int64_t size) {
+int32_t file_read(int fd, uint8_t *to, int64_t start, int64_t size) {
     while (size > 0) {
         ssize_t got = pread(fd, to, (size_t)size, (off_t)start);
         if (got < 0) {
             if (errno == EINTR) continue;
-            return status_of_errno(errno);
+            return file_status(errno);
         }
         if (got == 0) return READ_SHORT; /* the file shrank since fstat */
         to += got;
@@ -121,28 +130,23 @@ static int32_t fill_from(int fd, uint8_t *to, int64_t start, int64_t size) {
     return READ_OK;
 }
 
-static void read_one(Shared *shared, int64_t i, const Open *file) {
+static void read_one(Shared *shared, int64_t i, const OpenFile *file) {
     const ReadFiles *job = shared->job;
-    int64_t start = job->starts[i], size = job->lengths[i];
+    int64_t start, size;
     job->positions[i] = job->sizes[i] = -1;
     job->statuses[i] = file->status;
     if (file->status != READ_OK) return;
-    job->statuses[i] = READ_SHORT;
-    if (start < 0) {
-        /* INT64_MIN has no negation: compare first */
-        if (start < -file->size) return;
-        start += file->size;
+    if (!file_range(file, job->files.starts[i], job->files.lengths[i], &start, &size)) {
+        job->statuses[i] = READ_SHORT;
+        return;
     }
-    if (start > file->size) return;
-    if (size < 0) size = file->size - start;
-    if (size > file->size - start) return;
     int64_t position = allocate(shared, size);
     if (position < 0) {
         job->statuses[i] = READ_NO_SPACE;
         job->sizes[i] = size;
         return;
     }
-    job->statuses[i] = fill_from(file->fd, job->slab + position, start, size);
+    job->statuses[i] = file_read(file->fd, job->slab + position, start, size);
     if (job->statuses[i] == READ_OK) {
         job->positions[i] = position;
         job->sizes[i] = size;
@@ -155,36 +159,32 @@ static void *work(void *argument) {
     for (;;) {
         int64_t i = atomic_fetch_add(&shared->next, shared->run);
         int64_t last = i + shared->run < n ? i + shared->run : n;
-        Open file = {-1, READ_OK, 0, -1};
+        OpenFile file = {-1, READ_OK, 0, -1};
         if (i >= n) return NULL;
         for (; i < last; i++) {
-            if (file.key < 0 || !same_key(shared->job, file.key, i)) open_file(shared, i, &file);
+            file_open(shared->root, &shared->job->files, i, &file);
             read_one(shared, i, &file);
         }
-        close_file(&file);
+        file_close(&file);
     }
 }
 
 int64_t read_files(const ReadFiles *job) {
     Shared shared = {.job = job};
-    pthread_t threads[MAX_THREADS];
-    int wanted = job->threads < MAX_THREADS ? job->threads : MAX_THREADS, started = 0;
-    if (wanted > job->n) wanted = (int)job->n;
+    int32_t status;
+    int wanted = job->threads < job->n ? job->threads : (int)job->n;
     shared.run = wanted > 1 ? job->n / (wanted * 4) : job->n;
     if (wanted > 1 && shared.run > 64) shared.run = 64;
     if (shared.run < 1) shared.run = 1;
-    shared.root = open(job->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    shared.root = file_root(job->files.root, &status);
     if (shared.root < 0) {
-        int32_t status = status_of_errno(errno);
         for (int64_t i = 0; i < job->n; i++) {
             job->positions[i] = job->sizes[i] = -1;
             job->statuses[i] = status;
         }
         return 0;
     }
-    while (started < wanted - 1 && !pthread_create(&threads[started], NULL, work, &shared)) started++;
-    work(&shared);
-    for (int t = 0; t < started; t++) pthread_join(threads[t], NULL);
+    run_threads(wanted, work, &shared);
     close(shared.root);
     int64_t end = atomic_load(&shared.end);
     return end < job->slab_size ? end : job->slab_size;

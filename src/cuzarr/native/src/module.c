@@ -3,63 +3,32 @@
  * Functions take their output columns as arguments; cuzarr.native.calls allocates them. Types,
  * lengths and everything that could make the work leave its buffers are checked here.
  */
-#define PY_SSIZE_T_CLEAN
-#ifndef Py_LIMITED_API
-#define Py_LIMITED_API 0x030B0000
-#endif
-#include <Python.h>
+#include "glue.h"
 
-#include "native.h"
-
-#define MAX_BUFFERS 16
-
-/* Buffers of one call, released together. */
-typedef struct {
-    Py_buffer views[MAX_BUFFERS];
-    int count;
-} Buffers;
-
-static void release(Buffers *buffers) {
-    while (buffers->count) PyBuffer_Release(&buffers->views[--buffers->count]);
-}
-
-static const Py_buffer *take(Buffers *buffers, PyObject *object, int flags) {
-    Py_buffer *view = &buffers->views[buffers->count];
-    if (PyObject_GetBuffer(object, view, flags)) return NULL;
-    buffers->count++;
-    return view;
-}
-
-/* A C-contiguous column of `length` items; kind 'q' int64, 'Q' uint64, 'i' int32, '?' bool. */
-static void *column(Buffers *buffers, PyObject *object, const char *name, char kind,
-                    Py_ssize_t length, int writable) {
-    int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
-    const Py_buffer *view = take(buffers, object, flags);
-    if (!view) return NULL;
-    const char *format = view->format ? view->format : "B";
-    if (*format == '@' || *format == '=' || *format == '<') format++;
-    Py_ssize_t itemsize = kind == '?' ? 1 : kind == 'i' ? 4 : 8;
-    const char *accepted = kind == 'Q' ? "QL" : kind == 'q' ? "ql" : kind == 'i' ? "il" : "?";
-    if (view->itemsize != itemsize || !strchr(accepted, *format) || !*format || format[1]) {
-        PyErr_Format(PyExc_TypeError, "%s: expected items of type %s", name,
-                     kind == 'Q' ? "uint64" : kind == 'q' ? "int64" : kind == 'i' ? "int32" : "bool");
-        return NULL;
+int take_ranges(Buffers *buffers, FileRanges *ranges, Py_ssize_t n, const char *root,
+                Py_ssize_t root_size, const char *keys, Py_ssize_t keys_size, PyObject *offsets,
+                PyObject *starts, PyObject *lengths) {
+    if (memchr(root, 0, (size_t)root_size)) {
+        fail("root: contains a NUL byte");
+        return 0;
     }
-    if (view->len != length * itemsize) {
-        PyErr_Format(PyExc_ValueError, "%s: expected %zd items, found %zd", name, length,
-                     view->len / itemsize);
-        return NULL;
+    ranges->root = root;
+    ranges->keys = keys;
+    if (!(ranges->offsets = column(buffers, offsets, "offsets", 'q', n + 1, 0)) ||
+        !(ranges->starts = column(buffers, starts, "starts", 'q', n, 0)) ||
+        !(ranges->lengths = column(buffers, lengths, "lengths", 'q', n, 0)))
+        return 0;
+    if (ranges->offsets[0] < 0 || ranges->offsets[n] > keys_size) {
+        fail("offsets: outside the keys");
+        return 0;
     }
-    return view->buf ? view->buf : (void *)"";
-}
-
-#define COLUMN(type, name, object, kind, length, writable)                                        \
-    type *name = column(&buffers, object, #name, kind, length, writable);                         \
-    if (!name) goto done
-
-static PyObject *fail(const char *message) {
-    PyErr_SetString(PyExc_ValueError, message);
-    return NULL;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (ranges->offsets[i] > ranges->offsets[i + 1] || ranges->lengths[i] < -1) {
+            fail(ranges->lengths[i] < -1 ? "lengths: less than -1" : "offsets: not ascending");
+            return 0;
+        }
+    }
+    return 1;
 }
 
 /* read_files(root, keys, offsets, starts, lengths, slab, threads, positions, sizes, statuses) */
@@ -74,28 +43,20 @@ static PyObject *py_read_files(PyObject *self, PyObject *args) {
                           &o[2], &o[3], &threads, &o[4], &o[5], &o[6]))
         return NULL;
     Py_ssize_t n = PyObject_Size(o[1]);
-    if (n < 0) return NULL;
-    if (memchr(root, 0, (size_t)root_size)) return fail("root: contains a NUL byte");
-    COLUMN(const int64_t, offsets, o[0], 'q', n + 1, 0);
-    COLUMN(const int64_t, starts, o[1], 'q', n, 0);
-    COLUMN(const int64_t, lengths, o[2], 'q', n, 0);
+    ReadFiles job = {.n = n, .threads = threads};
+    if (n < 0 || !take_ranges(&buffers, &job.files, n, root, root_size, keys, keys_size, o[0], o[1],
+                              o[2]))
+        goto done;
     const Py_buffer *slab = take(&buffers, o[3], PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE);
     if (!slab) goto done;
     COLUMN(int64_t, positions, o[4], 'q', n, 1);
     COLUMN(int64_t, sizes, o[5], 'q', n, 1);
     COLUMN(int32_t, statuses, o[6], 'i', n, 1);
-    if (offsets[0] < 0 || offsets[n] > keys_size) {
-        fail("offsets: outside the keys");
-        goto done;
-    }
-    for (Py_ssize_t i = 0; i < n; i++) {
-        if (offsets[i] > offsets[i + 1] || lengths[i] < -1) {
-            fail(lengths[i] < -1 ? "lengths: less than -1" : "offsets: not ascending");
-            goto done;
-        }
-    }
-    ReadFiles job = {root, keys, offsets, starts, lengths, n, slab->buf, slab->len, threads,
-                     positions, sizes, statuses};
+    job.slab = slab->buf;
+    job.slab_size = slab->len;
+    job.positions = positions;
+    job.sizes = sizes;
+    job.statuses = statuses;
     int64_t used;
     Py_BEGIN_ALLOW_THREADS
     used = read_files(&job);
@@ -140,90 +101,6 @@ static PyObject *py_format_keys(PyObject *self, PyObject *args) {
     result = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total);
     if (result) keys_write(&format, PyBytes_AsString(result));
 done:
-    release(&buffers);
-    return result;
-}
-
-/* One entry of `lists`: None or (index, out_index); the rows must stay inside both. */
-static int list_axis(Buffers *buffers, PyObject *entry, CopyRows *job, int a) {
-    job->index[a] = job->out_index[a] = NULL;
-    if (entry == Py_None) return 1;
-    if (!PyTuple_Check(entry) || PyTuple_Size(entry) != 2) {
-        fail("lists: expected None or (index, out_index) per axis");
-        return 0;
-    }
-    Py_ssize_t length = PyObject_Size(PyTuple_GetItem(entry, 0));
-    if (length < 0) return 0;
-    if (buffers->count + 2 > MAX_BUFFERS) return 0;
-    job->index[a] = column(buffers, PyTuple_GetItem(entry, 0), "index", 'q', length, 0);
-    if (!job->index[a]) return 0;
-    job->out_index[a] = column(buffers, PyTuple_GetItem(entry, 1), "out_index", 'q', length, 0);
-    if (!job->out_index[a]) return 0;
-    for (int64_t i = 0; i < job->n; i++) {
-        int64_t start = job->start[i * job->axes + a], count = job->count[i * job->axes + a];
-        if (count > 0 && (start < 0 || start > length || count > length - start)) {
-            fail("lists: a row reaches outside");
-            return 0;
-        }
-    }
-    return 1;
-}
-
-/* copy_rows(scatter, start, count, out, step, lists, chunk_ptrs, chunk_strides, array_ptr,
- *           array_strides, itemsize, swap_unit, fill) */
-static PyObject *py_copy_rows(PyObject *self, PyObject *args) {
-    PyObject *o[8], *result = NULL;
-    unsigned long long array;
-    const char *fill;
-    Py_ssize_t itemsize, fill_size;
-    CopyRows job = {0};
-    Buffers buffers = {.count = 0}, lists[MAX_AXES];
-    int listed = 0;
-    (void)self;
-    if (!PyArg_ParseTuple(args, "pOOOOO!OOKOniy#", &job.scatter, &o[0], &o[1], &o[2], &o[3],
-                          &PyTuple_Type, &o[4], &o[5], &o[6], &array, &o[7], &itemsize,
-                          &job.swap_unit, &fill, &fill_size))
-        return NULL;
-    Py_ssize_t n = PyObject_Size(o[5]), axes = PyObject_Size(o[3]);
-    if (n < 0 || axes < 0) return NULL;
-    if (axes > MAX_AXES) return fail("step: more than 32 axes");
-    if (PyTuple_Size(o[4]) != axes) return fail("lists: expected one entry per axis");
-    if (itemsize < 1 || fill_size != itemsize) return fail("fill: expected itemsize bytes");
-    if (job.swap_unit && ((job.swap_unit != 2 && job.swap_unit != 4 && job.swap_unit != 8) ||
-                          itemsize % job.swap_unit))
-        return fail("swap_unit: expected 0, 2, 4 or 8, a divisor of itemsize");
-    COLUMN(const int64_t, start, o[0], 'q', n * axes, 0);
-    COLUMN(const int64_t, count, o[1], 'q', n * axes, 0);
-    COLUMN(const int64_t, out, o[2], 'q', n * axes, 0);
-    COLUMN(const int64_t, step, o[3], 'q', axes, 0);
-    COLUMN(const uint64_t, chunk_ptrs, o[5], 'Q', n, 0);
-    COLUMN(const int64_t, chunk_strides, o[6], 'q', axes, 0);
-    COLUMN(const int64_t, array_strides, o[7], 'q', axes, 0);
-    job.n = n;
-    job.axes = (int)axes;
-    job.start = start;
-    job.count = count;
-    job.out = out;
-    job.step = step;
-    job.chunk_ptrs = chunk_ptrs;
-    job.chunk_strides = chunk_strides;
-    job.array_strides = array_strides;
-    job.array = (uint8_t *)(uintptr_t)array;
-    job.itemsize = itemsize;
-    job.fill = (const uint8_t *)fill;
-    for (; listed < axes; listed++) {
-        lists[listed].count = 0;
-        if (!list_axis(&lists[listed], PyTuple_GetItem(o[4], listed), &job, listed)) {
-            listed++;
-            goto done;
-        }
-    }
-    Py_BEGIN_ALLOW_THREADS
-    copy_rows(&job);
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
-done:
-    while (listed) release(&lists[--listed]);
     release(&buffers);
     return result;
 }
@@ -434,6 +311,7 @@ static PyMethodDef methods[] = {
     {"read_files", py_read_files, METH_VARARGS, NULL},
     {"format_keys", py_format_keys, METH_VARARGS, NULL},
     {"copy_rows", py_copy_rows, METH_VARARGS, NULL},
+    {"read_wave", py_read_wave, METH_VARARGS, NULL},
     {"set_codecs", py_set_codecs, METH_VARARGS, NULL},
     {"decode_batch", py_decode_batch, METH_VARARGS, NULL},
     {"blosc_count", py_blosc_count, METH_VARARGS, NULL},

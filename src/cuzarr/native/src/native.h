@@ -35,11 +35,37 @@ static inline uint64_t load_le64(const uint8_t *p) {
     return (uint64_t)load_le32(p) | (uint64_t)load_le32(p + 4) << 32;
 }
 
+/* threads.c */
+/* Run work(shared) on up to `wanted` threads, the calling one included. */
+void run_threads(int wanted, void *(*work)(void *), void *shared);
+
 /* files.c */
 typedef struct {
     const char *root;
     const char *keys;
     const int64_t *offsets, *starts, *lengths;
+} FileRanges;
+
+typedef struct {
+    int fd; /* -1 when nothing is open */
+    int32_t status;
+    int64_t size;
+    int64_t key; /* request whose key is open; -1 = none */
+} OpenFile;
+
+/* The descriptor of the root directory, or -1 and a status. */
+int file_root(const char *root, int32_t *status);
+/* Open the file of request i; 0 when it is the one that is open. */
+int file_open(int root, const FileRanges *ranges, int64_t i, OpenFile *file);
+void file_close(OpenFile *file);
+int file_same_key(const FileRanges *ranges, int64_t a, int64_t b);
+/* Where a range of an open file begins, and its size; 0 when the file ends before. */
+int file_range(const OpenFile *file, int64_t start, int64_t length, int64_t *first, int64_t *size);
+int32_t file_read(int fd, uint8_t *to, int64_t start, int64_t size);
+int32_t file_status(int error); /* of an errno */
+
+typedef struct {
+    FileRanges files;
     int64_t n;
     uint8_t *slab;
     int64_t slab_size;
@@ -80,6 +106,51 @@ typedef struct {
 } CopyRows;
 
 void copy_rows(const CopyRows *job);
+/* Copy between the array and the chunk whose element 0 is at `base` (NULL = missing). */
+void copy_row(const CopyRows *job, int64_t i, uint8_t *base);
+
+/* One axis of a row, after neighbours that are contiguous on both sides became one. */
+typedef struct {
+    int64_t count, chunk_step, array_step; /* bytes */
+    const int64_t *index, *out_index;      /* this row's part of the lists, or NULL */
+    int64_t chunk_stride, array_stride;    /* bytes per list unit */
+} Line;
+
+static inline int64_t line_in_chunk(const Line *line, int64_t i) {
+    return line->index ? line->index[i] * line->chunk_stride : i * line->chunk_step;
+}
+
+static inline int64_t line_in_array(const Line *line, int64_t i) {
+    return line->index ? line->out_index[i] * line->array_stride : i * line->array_step;
+}
+
+/* Reduce row i to lines[0..result), innermost last; -1 for an empty row. Offsets of its begin. */
+int row_lines(const CopyRows *job, int64_t i, Line *lines, int64_t *chunk, int64_t *array);
+
+/* Step the odometer over lines[0..loops) and move both offsets; 0 when it is through. */
+static inline int next_line(const Line *lines, int loops, int64_t *at, int64_t *chunk,
+                            int64_t *array) {
+    for (int a = loops - 1; a >= 0; a--) {
+        *chunk -= line_in_chunk(&lines[a], at[a]);
+        *array -= line_in_array(&lines[a], at[a]);
+        at[a] = at[a] + 1 < lines[a].count ? at[a] + 1 : 0;
+        *chunk += line_in_chunk(&lines[a], at[a]);
+        *array += line_in_array(&lines[a], at[a]);
+        if (at[a]) return 1;
+    }
+    return 0;
+}
+
+/* needed.c */
+enum { SPAN_EMPTY, SPAN_INSIDE, SPAN_OUTSIDE };
+/* Bytes lo <= b < hi of a chunk of nbytes that row i touches. */
+int row_span(const CopyRows *job, int64_t i, int64_t nbytes, int64_t *lo, int64_t *hi);
+int64_t row_items(const CopyRows *job, int64_t i);
+/* Given bytes first <= b < last of a chunk, and where they go when that is one piece, else NULL.
+ * Returns whether to stop. */
+typedef int (*PieceVisitor)(void *to, int64_t first, int64_t last, uint8_t *array);
+/* Visit the bytes of a chunk that row i touches, in pieces; strides up to `gap` are passed over. */
+void row_pieces(const CopyRows *job, int64_t i, int64_t gap, PieceVisitor visit, void *to);
 
 /* crc32c.c */
 void crc32c_init(void);
@@ -106,6 +177,8 @@ typedef struct {
 extern Codecs codecs;
 void codecs_set(const Codecs *found);
 void *zstd_context(void); /* of this thread, reused; NULL when out of memory */
+void *zstd_context_swap(void *context); /* give this thread another one; returns the old */
+void zstd_context_free(void *context);
 /* Decode a zstd buffer; a DECODE_ status. */
 int zstd_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size);
 
@@ -162,6 +235,11 @@ typedef struct {
     uint8_t *data;
     size_t size;
 } Scratch;
+uint8_t *scratch_room(Scratch *scratch, int64_t size); /* NULL when out of memory */
+/* Decode bytes lo <= b < hi of a chunk, which lie in one block, to their place in the `to` of the
+ * block; the streams end before `end` of the source. 0 when corrupt. */
+int blosc_decode_block(const uint8_t *src, int64_t end, const BloscHeader *header, int64_t block,
+                       int64_t lo, int64_t hi, uint8_t *to, Scratch *scratch);
 int blosc_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size, int64_t lo,
                  int64_t hi, Scratch *scratch);
 
@@ -170,5 +248,28 @@ enum { CODEC_RAW = 0, CODEC_BLOSC = 1, CODEC_ZSTD = 2, CODEC_LZ4 = 3 };
 void decode_batch(int codec, int checked, const uint64_t *src_ptrs, const int64_t *src_sizes,
                   const uint64_t *dst_ptrs, int64_t dst_size, const int64_t *lo, const int64_t *hi,
                   int64_t n, int32_t *statuses);
+/* Verify the trailing CRC-32C and take it off the size; a DECODE_ status. */
+int checksum(const uint8_t *src, int64_t *size);
+/* What is behind the checksum; a DECODE_ status. */
+int decode_one(int codec, const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size,
+               int64_t lo, int64_t hi, Scratch *scratch);
+
+/* wave.c */
+#define DECODED 100 /* + a DECODE_ status, in the statuses of a wave */
+typedef struct {
+    FileRanges files;
+    const uint64_t *ptrs; /* memory, with sizes; NULL = files */
+    const int64_t *sizes;
+    const uint8_t *present;
+    int codec, checked;
+    int64_t nbytes, limit; /* decoded; the most that is read of an encoded chunk */
+    const int64_t *shape;  /* of a chunk, when a whole one is contiguous in the array; or NULL */
+    CopyRows copy;         /* scatter, no chunk_ptrs */
+    int threads;
+    int32_t *statuses;
+} ReadWave;
+
+/* 0 when a row reaches outside its chunk. */
+int read_wave(const ReadWave *job);
 
 #endif

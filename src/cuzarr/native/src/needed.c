@@ -44,7 +44,7 @@ int64_t row_items(const CopyRows *job, int64_t i) {
 static int line_pieces(const CopyRows *job, const Line *line, int64_t chunk, uint8_t *array,
                        int64_t gap, PieceVisitor visit, void *to) {
     int64_t step = line->chunk_step < 0 ? -line->chunk_step : line->chunk_step;
-    if (!line->index && step <= gap) {
+    if (!line->index && (step <= gap || step == job->itemsize)) {
         int64_t last = chunk + (line->count - 1) * line->chunk_step;
         int same = line->chunk_step == job->itemsize && line->array_step == job->itemsize;
         return last < chunk ? visit(to, last, chunk + job->itemsize, NULL)
@@ -62,22 +62,12 @@ void row_pieces(const CopyRows *job, int64_t i, int64_t gap, PieceVisitor visit,
     int64_t chunk, array, at[MAX_AXES] = {0};
     int used = row_lines(job, i, lines, &chunk, &array);
     if (used < 0) return;
-    int outer = used - 1;
-    for (int a = 0; a < outer; a++) {
+    int loops = used - 1;
+    for (int a = 0; a < loops; a++) {
         chunk += line_in_chunk(&lines[a], 0);
         array += line_in_array(&lines[a], 0);
     }
-    for (;;) {
-        if (line_pieces(job, &lines[outer], chunk, job->array + array, gap, visit, to)) return;
-        int a = outer - 1;
-        for (; a >= 0; a--) {
-            chunk -= line_in_chunk(&lines[a], at[a]);
-            array -= line_in_array(&lines[a], at[a]);
-            at[a] = at[a] + 1 < lines[a].count ? at[a] + 1 : 0;
-            chunk += line_in_chunk(&lines[a], at[a]);
-            array += line_in_array(&lines[a], at[a]);
-            if (at[a]) break;
-        }
-        if (a < 0) return;
-    }
+    do {
+        if (line_pieces(job, &lines[loops], chunk, job->array + array, gap, visit, to)) return;
+    } while (next_line(lines, loops, at, &chunk, &array));
 }

@@ -159,38 +159,48 @@ int32_t raw_from_file(const Row *row, int fd, int64_t start) {
 
 /* -- Blosc ----------------------------------------------------------------------------------- */
 
-/* Blocks first..last of a chunk; needed[b - first] is set for those that a row touches. */
+/* Blocks first..last of a chunk; needed[b - first] are the bytes of block b that a row touches,
+ * an empty range for none. */
 typedef struct {
     int64_t blocksize, first, last;
-    uint8_t *needed;
-    int64_t missing;  /* not set yet */
-    int64_t from, to; /* bytes of the block looked at last */
+    Piece *needed;
+    Piece *latest; /* the block looked at last, and its bytes */
+    int64_t from, to;
 } Blocks;
 
 static int mark(void *to, int64_t first, int64_t last, uint8_t *array) {
     Blocks *blocks = to;
     (void)array;
-    if (first >= blocks->from && last <= blocks->to) return 0;
-    int64_t b = first / blocks->blocksize, end = (last - 1) / blocks->blocksize;
-    for (; b <= end; b++) {
-        blocks->missing -= !blocks->needed[b - blocks->first];
-        blocks->needed[b - blocks->first] = 1;
+    while (first < last) {
+        if (first < blocks->from || first >= blocks->to) {
+            int64_t b = first / blocks->blocksize;
+            blocks->latest = &blocks->needed[b - blocks->first];
+            blocks->from = b * blocks->blocksize;
+            blocks->to = blocks->from + blocks->blocksize;
+        }
+        int64_t end = last < blocks->to ? last : blocks->to;
+        if (blocks->latest->last == 0)
+            *blocks->latest = (Piece){first, end};
+        else
+            widen(blocks->latest, first, end);
+        first = end;
     }
-    blocks->from = end * blocks->blocksize;
-    blocks->to = blocks->from + blocks->blocksize;
-    return blocks->missing == 0;
+    return 0;
 }
 
 static int find_blocks(const Row *row, const BloscHeader *header, Blocks *blocks) {
     blocks->blocksize = header->blocksize;
     blocks->first = row->lo / header->blocksize;
     blocks->last = (row->hi - 1) / header->blocksize;
-    blocks->missing = blocks->last - blocks->first + 1;
     blocks->from = blocks->to = 0;
-    blocks->needed = scratch_room(&row->worker->marks, blocks->missing);
+    int64_t bytes = (blocks->last - blocks->first + 1) * (int64_t)sizeof(Piece);
+    blocks->needed = (Piece *)(void *)scratch_room(&row->worker->blocks, bytes);
     if (!blocks->needed) return 0;
-    memset(blocks->needed, 0, (size_t)blocks->missing);
-    row_pieces(&row->job->copy, row->i, header->blocksize, mark, blocks);
+    memset(blocks->needed, 0, (size_t)bytes);
+    if (blocks->first == blocks->last)
+        blocks->needed[0] = (Piece){row->lo, row->hi};
+    else
+        row_pieces(&row->job->copy, row->i, header->blocksize, mark, blocks);
     return 1;
 }
 
@@ -241,11 +251,12 @@ static int32_t decode_blocks(const Row *row, const uint8_t *src, int64_t size,
     uint8_t *data = scratch_room(&worker->decoded, last - first);
     if (!data) return READ_NO_SPACE;
     for (int64_t b = blocks->first; b <= blocks->last; b++) {
-        if (!blocks->needed[b - blocks->first]) continue;
+        Piece needed = blocks->needed[b - blocks->first];
+        if (needed.last == 0) continue;
         int64_t start = (int32_t)load_le32(src + BLOSC_HEADER + 4 * b);
         int64_t end = ends ? end_after(ends, start) : size;
-        if (!blosc_decode_block(src, end, header, b, data + (b * header->blocksize - first),
-                                &worker->block))
+        if (!blosc_decode_block(src, end, header, b, needed.first, needed.last,
+                                data + (b * header->blocksize - first), &worker->block))
             return DECODED + DECODE_CORRUPT;
     }
     copy_row(&row->job->copy, row->i, (uint8_t *)((uintptr_t)data - (uintptr_t)first));
@@ -292,7 +303,7 @@ int32_t blosc_from_file(const Row *row, int fd, int64_t start, int64_t size) {
         !find_ends(worker, image, size, header.blocks, &ends))
         return READ_NO_SPACE;
     for (int64_t b = blocks.first; b <= blocks.last; b++) {
-        if (!blocks.needed[b - blocks.first]) continue;
+        if (blocks.needed[b - blocks.first].last == 0) continue;
         int64_t at = (int32_t)load_le32(image + BLOSC_HEADER + 4 * b);
         if (at < table || at > size) return DECODED + DECODE_CORRUPT;
         int64_t end = end_after(&ends, at);

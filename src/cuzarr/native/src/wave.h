@@ -14,7 +14,7 @@
 
 /* What a thread needs for its work; kept from call to call. */
 typedef struct {
-    Scratch encoded, decoded, block, marks, starts, pieces;
+    Scratch encoded, decoded, block, blocks, starts, pieces;
     int64_t first, last; /* bytes of the open file that `encoded` holds, from its start */
     void *zstd;
     struct iovec parts[MAX_PARTS];

@@ -1,0 +1,73 @@
+/* Arguments of the module's functions: buffers, columns, errors. */
+#ifndef CUZARR_GLUE_H
+#define CUZARR_GLUE_H
+
+#define PY_SSIZE_T_CLEAN
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x030B0000
+#endif
+#include <Python.h>
+
+#include "native.h"
+
+#define MAX_BUFFERS 16
+
+/* Buffers of one call, released together. */
+typedef struct {
+    Py_buffer views[MAX_BUFFERS];
+    int count;
+} Buffers;
+
+static inline void release(Buffers *buffers) {
+    while (buffers->count) PyBuffer_Release(&buffers->views[--buffers->count]);
+}
+
+static inline const Py_buffer *take(Buffers *buffers, PyObject *object, int flags) {
+    Py_buffer *view = &buffers->views[buffers->count];
+    if (PyObject_GetBuffer(object, view, flags)) return NULL;
+    buffers->count++;
+    return view;
+}
+
+/* A C-contiguous column of `length` items; kind 'q' int64, 'Q' uint64, 'i' int32, '?' bool. */
+static inline void *column(Buffers *buffers, PyObject *object, const char *name, char kind,
+                    Py_ssize_t length, int writable) {
+    int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
+    const Py_buffer *view = take(buffers, object, flags);
+    if (!view) return NULL;
+    const char *format = view->format ? view->format : "B";
+    if (*format == '@' || *format == '=' || *format == '<') format++;
+    Py_ssize_t itemsize = kind == '?' ? 1 : kind == 'i' ? 4 : 8;
+    const char *accepted = kind == 'Q' ? "QL" : kind == 'q' ? "ql" : kind == 'i' ? "il" : "?";
+    if (view->itemsize != itemsize || !strchr(accepted, *format) || !*format || format[1]) {
+        PyErr_Format(PyExc_TypeError, "%s: expected items of type %s", name,
+                     kind == 'Q' ? "uint64" : kind == 'q' ? "int64" : kind == 'i' ? "int32" : "bool");
+        return NULL;
+    }
+    if (view->len != length * itemsize) {
+        PyErr_Format(PyExc_ValueError, "%s: expected %zd items, found %zd", name, length,
+                     view->len / itemsize);
+        return NULL;
+    }
+    return view->buf ? view->buf : (void *)"";
+}
+
+#define COLUMN(type, name, object, kind, length, writable)                                        \
+    type *name = column(&buffers, object, #name, kind, length, writable);                         \
+    if (!name) goto done
+
+static inline PyObject *fail(const char *message) {
+    PyErr_SetString(PyExc_ValueError, message);
+    return NULL;
+}
+
+/* Columns of a FileRanges; 0 with an exception when they do not fit together. */
+int take_ranges(Buffers *buffers, FileRanges *ranges, Py_ssize_t n, const char *root,
+                Py_ssize_t root_size, const char *keys, Py_ssize_t keys_size, PyObject *offsets,
+                PyObject *starts, PyObject *lengths);
+
+/* glue_copy.c */
+PyObject *py_copy_rows(PyObject *self, PyObject *args);
+PyObject *py_read_wave(PyObject *self, PyObject *args);
+
+#endif

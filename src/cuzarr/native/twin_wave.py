@@ -1,0 +1,103 @@
+"""Twin of ``wave.c``: the functions of the other twins, row by row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cuzarr.native.memory import memory
+from cuzarr.native.tables import DECODED, READ_MISSING, READ_OK, Bool, Int32, Int64
+from cuzarr.native.twin_copy import Rows, check_rows, copy_rows
+from cuzarr.native.twin_decode import decode_batch
+from cuzarr.native.twin_files import check_ranges, read_files
+
+
+def read_wave(
+    source: tuple[Any, ...], present: Bool, codec: int, crc32c: bool, nbytes: int, limit: int,
+    shape: Int64 | None, rows: Rows, threads: int, statuses: Int32, /,
+) -> None:  # fmt: skip
+    """Read, decode and scatter row by row, whole chunks always."""
+    del threads
+    n = len(statuses)
+    check_rows(n, rows)
+    if nbytes < 0 or limit < 0:
+        raise ValueError("nbytes, limit: negative")
+    if len(present) != n or (shape is not None and len(shape) != len(rows[3])):
+        raise ValueError("present, shape: of another length")
+    encoded = _Memory(n, *source) if len(source) == 2 else _Files(n, limit, *source)
+    decoded, outside = np.empty(nbytes + 1, np.uint8), False
+    target = np.array([decoded.ctypes.data], np.uint64)
+    for i in range(n):
+        statuses[i] = READ_OK
+        if (rows[1][i] <= 0).any():
+            continue
+        if not _inside(i, rows, nbytes):
+            outside = True
+            continue
+        status, pointer, size = encoded.find(i) if present[i] else (READ_MISSING, 0, 0)
+        if status == READ_OK:
+            found = np.empty(1, np.int32)
+            decode_batch(
+                codec, crc32c, np.array([pointer], np.uint64), np.array([size]), target, nbytes,
+                None, None, found,
+            )  # fmt: skip
+            status = DECODED + int(found[0]) if found[0] else READ_OK
+        if status in (READ_OK, READ_MISSING):
+            row = (*(column[i : i + 1] for column in rows[:3]), *rows[3:])
+            copy_rows(True, target if status == READ_OK else np.zeros(1, np.uint64), row)  # type: ignore[arg-type]  # noqa: FBT003
+        else:
+            statuses[i] = status
+    if outside:
+        raise ValueError("rows: outside the chunk")
+
+
+class _Memory:
+    """Encoded chunks at addresses."""
+
+    def __init__(self, n: int, ptrs: Any, sizes: Any) -> None:
+        if len(ptrs) != n or len(sizes) != n:
+            raise ValueError(f"ptrs, sizes: expected {n} items")
+        if np.any((ptrs != 0) & (sizes < 0)):
+            raise ValueError("sizes: negative")
+        self.ptrs, self.sizes = ptrs, sizes
+
+    def find(self, i: int) -> tuple[int, int, int]:
+        pointer = int(self.ptrs[i])
+        return READ_OK if pointer else READ_MISSING, pointer, int(self.sizes[i])
+
+
+class _Files:
+    """Encoded chunks in files, read one at a time."""
+
+    def __init__(
+        self, n: int, limit: int, root: bytes, keys: bytes, offsets: Any, starts: Any, lengths: Any
+    ) -> None:
+        self.slab = np.empty(limit, np.uint8)
+        self.root, self.keys, self.columns = root, keys, (offsets, starts, lengths)
+        check_ranges(n, root, keys, offsets, starts, lengths)
+
+    def find(self, i: int) -> tuple[int, int, int]:
+        offsets, starts, lengths = self.columns
+        one = slice(i, i + 1)
+        position, size, status = np.empty(1, np.int64), np.empty(1, np.int64), np.empty(1, np.int32)
+        read_files(
+            self.root, self.keys, offsets[i : i + 2], starts[one], lengths[one],
+            memory(self.slab.ctypes.data, len(self.slab)), 1, position, size, status,
+        )  # fmt: skip
+        return int(status[0]), self.slab.ctypes.data + int(position[0]), int(size[0])
+
+
+def _inside(i: int, rows: Rows, nbytes: int) -> bool:
+    """Whether every byte that row ``i`` touches lies in the decoded chunk."""
+    low, high = 0, rows[8]
+    for a, (pair, stride) in enumerate(zip(rows[4], rows[5].tolist(), strict=True)):
+        start, count = int(rows[0][i, a]), int(rows[1][i, a])
+        if pair is None:
+            ends = [start, start + (count - 1) * int(rows[3][a])]
+        else:
+            part = pair[0][start : start + count]
+            ends = [int(part.min()), int(part.max())]
+        low += min(end * stride for end in ends)
+        high += max(end * stride for end in ends)
+    return low >= 0 and high <= nbytes
