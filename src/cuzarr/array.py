@@ -41,7 +41,7 @@ from cuzarr.plan import (
 )
 from cuzarr.plan.chunk_plan import ChunkPlan
 from cuzarr.storage.base import Store
-from cuzarr.values import fit_value
+from cuzarr.values import fit_out, fit_value
 
 
 class Array:
@@ -305,18 +305,11 @@ class Array:
         device = self._resolved()
         job = self._job(plan, device)
         backend = open_backend(device)
-        target = None
-        if out is not None:
-            if tuple(out.shape) != plan.out_shape or np.dtype(out.dtype) != job.dtype:
-                raise ShapeMismatchError(
-                    f"out has shape {tuple(out.shape)} and data type {out.dtype}, the selection "
-                    f"{plan.out_shape} and {job.dtype}"
-                )
-            target = out.reshape(plan.shape)
+        target = None if out is None else fit_out(out, plan, job.dtype, device.name)
         result = read(job, self._target.address, backend, target)
         self._last_plan = DevicePlan.of(device.name, device.reason, job.report)
         if out is not None:
-            if isinstance(out, np.ndarray) and not np.shares_memory(target, out):
+            if target is None:
                 out[...] = result
             return out
         if key is not None and is_scalar(plan, key):
@@ -493,6 +486,9 @@ class Array:
         """Return the report with what takes a listing of the store: bytes and chunks stored."""
         return display.array_info(self, stored=True)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle, (self._store, self._path, self._spec, self._read_only, self._wanted)
+
     def __repr__(self) -> str:
         where = display.location(self._store, self._path)
         return f"<Array {where} shape={self.shape} dtype={self.dtype}>"
@@ -519,6 +515,10 @@ class Indexer:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self._set(key, value)
+
+
+def _unpickle(store: Store, path: str, spec: ArraySpec, read_only: bool, device: str) -> Array:
+    return Array(store, path, spec, read_only=read_only, device=device)
 
 
 def codec_objects(config: Mapping[str, Any] | None) -> Any:

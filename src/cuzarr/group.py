@@ -318,6 +318,9 @@ class Group:
         """A short report; prints as text."""
         return display.group_info(self)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle, (self._store, self._path, self._spec, self._read_only, self._device)
+
     def __repr__(self) -> str:
         return f"<Group {display.location(self._store, self._path)}>"
 
@@ -336,6 +339,12 @@ class Group:
 
     def __exit__(self, *_: object) -> None:
         self._store.close()
+
+
+def _unpickle(
+    store: Store, path: str, spec: GroupSpec, read_only: bool, device: str | None
+) -> Group:
+    return Group(store, path, spec, read_only=read_only, device=device)
 
 
 def make_array(

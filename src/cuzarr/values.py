@@ -1,4 +1,4 @@
-"""Values to write: any array-like, reshaped so that it broadcasts to a plan."""
+"""Values to write and arrays to read into, reshaped so that they fit a plan."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def fit_value(value: Any, plan: ChunkPlan, dtype: np.dtype[Any]) -> Any:
     ------
     ShapeMismatchError
     """
+    if callable(getattr(value, "detach", None)):  # torch: values alone, no graph, no lazy conjugate
+        value = value.detach().resolve_conj().resolve_neg()
+    if isinstance(value, np.generic):  # NumPy checks the range of a scalar, not of an array
+        scalar = np.empty((), dtype)
+        scalar[()] = value
+        value = scalar
     if not hasattr(value, "shape") or not hasattr(value, "reshape"):
         value = np.asarray(value, None if hasattr(value, "__array__") else dtype)
     shape = tuple(value.shape)
@@ -47,6 +53,37 @@ def fit_value(value: Any, plan: ChunkPlan, dtype: np.dtype[Any]) -> Any:
             return value.reshape((1,))
         return np.broadcast_to(to_numpy(value).reshape(padded), plan.out_shape).reshape(plan.shape)
     return value.reshape(_with_dropped_axes(padded, plan))
+
+
+def fit_out(out: Any, plan: ChunkPlan, dtype: np.dtype[Any], device: str) -> Any:
+    """Return a view of ``out`` of ``plan.shape``, or None where only a copy has that shape.
+
+    Parameters
+    ----------
+    out : array of ``plan.out_shape`` and ``dtype``
+    plan : ChunkPlan
+    dtype : numpy.dtype
+    device : str
+        "cpu" or "cuda:N": where ``out`` must live.
+
+    Raises
+    ------
+    ShapeMismatchError
+    TypeError, ValueError
+        It is no array of that device, or read-only.
+    """
+    on_host = isinstance(out, np.ndarray)
+    if on_host != (device == "cpu") or not hasattr(out, "shape") or not hasattr(out, "dtype"):
+        raise TypeError(f"out must be an array on {device}, not {type(out).__name__}")
+    if tuple(out.shape) != plan.out_shape or out.dtype != dtype:
+        raise ShapeMismatchError(
+            f"out has shape {tuple(out.shape)} and data type {out.dtype}, the selection "
+            f"{plan.out_shape} and {dtype}"
+        )
+    if on_host and not out.flags.writeable:
+        raise ValueError("out is read-only")
+    flattened = plan.points is not None and plan.shape != plan.out_shape
+    return None if flattened and not out.flags.c_contiguous else out.reshape(plan.shape)
 
 
 def _with_dropped_axes(padded: tuple[int, ...], plan: ChunkPlan) -> tuple[int, ...]:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -22,7 +23,9 @@ from cuzarr.plan.chunk_plan import Int64, PlanRows
 from cuzarr.plan.shards import ShardGroups, group_by_shard, inner_chunks_in_array
 from cuzarr.storage.base import RequestBatch, Status, Store
 
-_CACHED_SHARDS = 4096
+Entries = npt.NDArray[np.uint64]
+_INDEX_BYTES = 64 * 2**20  #: of the shard indexes that are read at a time, and that are kept
+_MISSING: Entries = np.empty((0, 2), np.uint64)
 
 
 class Address(Protocol):
@@ -89,7 +92,7 @@ class ShardAddress:
         self.plain, self.store, self.index = plain, store, index
         self.shape, self.chunk_shape = shape, chunk_shape
         self.chunks_per_shard = chunks_per_shard
-        self._cache: dict[bytes, npt.NDArray[np.uint64]] | None = {} if cache else None
+        self._cache: dict[bytes, Entries] | None = {} if cache else None
 
     def group(self, coords: Int64) -> ShardGroups:
         """Group inner chunks, (n, d) int64, by shard."""
@@ -104,8 +107,7 @@ class ShardAddress:
     def wave(self, index: int, rows: PlanRows) -> Wave:
         """Read the indexes of the shards that ``rows`` touch and return byte ranges."""
         groups = self.group(rows.coords)
-        entries = self.entries(groups.shard_coords)
-        ranges = entries[groups.shard_of, groups.slot]
+        ranges = self._ranges(groups)
         order = np.lexsort((ranges[:, 0], groups.shard_of))
         ranges = ranges[order]
         present = ~(ranges == ABSENT).all(axis=1)
@@ -119,32 +121,42 @@ class ShardAddress:
         )
         return Wave(index, rows.take(order), requests, present)
 
-    def entries(self, shard_coords: Int64) -> npt.NDArray[np.uint64]:
-        """Return the index entries of shards, (m, slots, 2) uint64; ABSENT for a missing shard."""
-        found = np.full((len(shard_coords), self.index.slots, 2), ABSENT, np.uint64)
-        cached = [] if self._cache is None else [c.tobytes() for c in shard_coords]
-        wanted = np.arange(len(shard_coords))
-        if self._cache is not None:
-            hits = [self._cache.get(name) for name in cached]
-            for i, hit in enumerate(hits):
-                if hit is not None:
-                    found[i] = hit
-            wanted = np.array([i for i, hit in enumerate(hits) if hit is None], np.int64)
-        if not len(wanted):
-            return found
-        batch = self._index_requests(shard_coords[wanted])
-        answer = self.store.get_many(batch)
-        for j, i in enumerate(wanted.tolist()):
-            data, status = answer.values[j], int(answer.statuses[j])
-            if data is not None:
-                found[i] = self.index.parse(batch.key(j), data)
-            elif status != Status.MISSING:
-                raise _index_error(batch.key(j), status)
-            if self._cache is not None:
-                if len(self._cache) >= _CACHED_SHARDS:
-                    self._cache.clear()
-                self._cache[cached[i]] = found[i].copy()
+    def _ranges(self, groups: ShardGroups) -> Entries:
+        """Return offset and size of inner chunks, (n, 2) uint64; ABSENT where not stored."""
+        found = np.full((len(groups.slot), 2), ABSENT, np.uint64)
+        order = np.argsort(groups.shard_of, kind="stable")
+        bounds = np.searchsorted(groups.shard_of[order], np.arange(len(groups.shard_coords) + 1))
+        for i, entries in self._indexes(groups.shard_coords):
+            if len(entries):
+                which = order[bounds[i] : bounds[i + 1]]
+                found[which] = entries[groups.slot[which]]
         return found
+
+    def _indexes(self, shard_coords: Int64) -> Iterator[tuple[int, Entries]]:
+        """Yield row and index of each shard; of one that is not stored an empty array."""
+        names = [c.tobytes() for c in shard_coords] if self._cache is not None else []
+        wanted = []
+        for i in range(len(shard_coords)):
+            hit = None if self._cache is None else self._cache.get(names[i])
+            if hit is None:
+                wanted.append(i)
+            else:
+                yield i, hit
+        at_once = max(1, _INDEX_BYTES // self.index.nbytes)
+        for first in range(0, len(wanted), at_once):
+            some = wanted[first : first + at_once]
+            batch = self._index_requests(shard_coords[some])
+            answer = self.store.get_many(batch)
+            for j, i in enumerate(some):
+                data, status = answer.values[j], int(answer.statuses[j])
+                if data is None and status != Status.MISSING:
+                    raise _index_error(batch.key(j), status)
+                entries = _MISSING if data is None else self.index.parse(batch.key(j), data)
+                if self._cache is not None:
+                    if len(self._cache) >= at_once:
+                        self._cache.clear()
+                    self._cache[names[i]] = entries
+                yield i, entries
 
     def _index_requests(self, shard_coords: Int64) -> RequestBatch:
         whole = self.plain.keys(shard_coords)

@@ -58,7 +58,8 @@ def write(
     except BaseException:
         steps.abort()
         for future in storing:
-            future.cancel()
+            if not future.cancel():
+                future.exception()  # nothing is stored after the error is seen
         raise
 
 

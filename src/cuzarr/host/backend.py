@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cuzarr.engine.batch import Job
+from cuzarr.errors import DeviceMemoryError
 from cuzarr.host.read_pass import HostReadPass
 from cuzarr.host.write_pass import HostWritePass
 
@@ -22,9 +23,22 @@ class HostBackend:
     name = "cpu"
 
     def begin_read(self, job: Job, out: npt.NDArray[Any] | None) -> HostReadPass:
-        """Start a read into ``out``, or into a new C-contiguous array of ``job.dtype``."""
+        """Start a read into ``out``, or into a new C-contiguous array of ``job.dtype``.
+
+        Raises
+        ------
+        DeviceMemoryError
+        """
         if out is None:
-            out = np.empty(job.plan.shape, job.dtype)
+            try:
+                out = np.empty(job.plan.shape, job.dtype)
+            except (
+                MemoryError,
+                ValueError,
+            ) as error:  # NumPy's word for more than the address space
+                raise DeviceMemoryError(
+                    f"cannot allocate a result of shape {job.plan.shape} and data type {job.dtype}"
+                ) from error
         return HostReadPass(job, out)
 
     def to_host(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:

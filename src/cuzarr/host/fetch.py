@@ -91,7 +91,7 @@ _KEPT = 64 * 2**20  #: larger scratch is given back after its run
 
 
 def _read_into(store: ReadInto, batch: RequestBatch, expected: int) -> Encoded:
-    slab = thread_buffer("slab", len(batch) * (expected + 16) + 4096)
+    slab = thread_buffer("slab", min(len(batch) * (expected + 16) + 4096, _KEPT))
     placed = store.read_into(batch, memoryview(slab))
     base = np.uint64(slab.ctypes.data)
     pointers = base + placed.positions.astype(np.uint64)
@@ -101,6 +101,7 @@ def _read_into(store: ReadInto, batch: RequestBatch, expected: int) -> Encoded:
         _check(batch, statuses)
         full = np.flatnonzero(statuses == Status.NO_SPACE)
         if len(full):
+            _check_sizes(batch, full, sizes, expected)
             larger = np.empty(int((sizes[full] + 16).sum()) + 4096, np.uint8)
             again = store.read_into(batch.take(full), memoryview(larger))
             if again.statuses.any():
@@ -134,6 +135,15 @@ def _check(batch: RequestBatch, statuses: Column) -> None:
         if status == Status.SHORT:
             raise ChunkDecodeError(key, "read", f"truncated: {describe_status(status)}")
         raise StoreError(f"cannot read {key!r}: {describe_status(status)}")
+
+
+def _check_sizes(batch: RequestBatch, rows: Column, sizes: Column, expected: int) -> None:
+    """Refuse what no codec makes of a chunk: memory for it may not be there."""
+    for row in rows.tolist():
+        if sizes[row] > 4 * expected + _KEPT:
+            raise ChunkDecodeError(
+                batch.key(row), "read", f"{sizes[row]} bytes are stored, about {expected} expected"
+            )
 
 
 def _view(pointer: int, size: int) -> memoryview | None:

@@ -96,7 +96,10 @@ class HostReadPass:
         if self._codec is None:
             self._by_chunk(wave, encoded, range(len(wave)))
             return
-        bad = self._natively(wave, encoded)
+        try:
+            bad = self._natively(wave, encoded)
+        except MemoryError:  # one by one, so that the error names the chunk that is too large
+            bad = np.arange(len(wave))
         if len(bad):
             self._by_chunk(wave, encoded, bad.tolist())
 
@@ -107,7 +110,7 @@ class HostReadPass:
         assert layout is not None
         rows, n = wave.rows, len(wave)
         stored = encoded.pointers != 0
-        if codec.name == "raw" and not codec.crc32c:
+        if not stored.any() or (codec.name == "raw" and not codec.crc32c):
             bad = np.flatnonzero(stored & (encoded.sizes != layout.nbytes))
             self._copy(rows, encoded.pointers, bad)
             return bad

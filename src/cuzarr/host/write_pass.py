@@ -16,6 +16,7 @@ import numpy.typing as npt
 from cuzarr.codecs.base import Bytes
 from cuzarr.engine.batch import EncodedWave, Job, Wave
 from cuzarr.engine.pool import pool, threads
+from cuzarr.errors import ChunkEncodeError
 from cuzarr.host.copy import gather_row
 from cuzarr.host.fetch import fetch_run
 from cuzarr.host.layout import host_records
@@ -60,7 +61,8 @@ class HostWritePass:
             values = [value for future in futures for value in future.result()]
         except BaseException:
             for future in futures:
-                future.cancel()
+                if not future.cancel():
+                    future.exception()
             raise
         return EncodedWave(wave, values)
 
@@ -69,7 +71,7 @@ class HostWritePass:
         self.job.report.extend(host_records(self.job, self._chunks))
 
     def abort(self) -> None:
-        """Return: ``encode`` has cancelled everything."""
+        """Return: ``encode`` has ended everything."""
 
     def _run(self, wave: Wave) -> list[Bytes | None]:
         rows, chain = wave.rows, self.job.chain
@@ -82,12 +84,15 @@ class HostWritePass:
         for i in range(len(rows)):
             key = wave.requests.key(i)
             data = current.view(stored[i]) if i in stored else None
-            if data is not None:
-                chunk = np.array(chain.decode(key, data), dtype, order="C")
-            elif not rows.flat and covered[i]:
-                chunk = np.empty(shape, dtype)
-            else:
-                chunk = np.full(shape, self._fill, dtype)
+            try:
+                if data is not None:
+                    chunk = np.array(chain.decode(key, data), dtype, order="C")
+                elif not rows.flat and covered[i]:
+                    chunk = np.empty(shape, dtype)
+                else:
+                    chunk = np.full(shape, self._fill, dtype)
+            except MemoryError as error:
+                raise ChunkEncodeError(key, "gather", str(error)) from error
             gather_row(rows, i, self.value, chunk)
             empty = not self.write_empty_chunks and _is_fill(chunk, self._fill)
             encoded.append(None if empty else chain.encode(key, chunk))
