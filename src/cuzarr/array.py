@@ -1,7 +1,7 @@
-"""Array: attributes, indexing entry points, resize and append. No algorithms.
+"""Array: attributes, resize and append. No algorithms.
 
-1. An array is a spec bound to a store (``engine.target``), on a device (``device``).
-2. Each kind of indexing makes a plan (``plan``) for ``engine.read`` or ``engine.write``.
+An array is a spec bound to a store (``engine.target``), on a device (``device``); what reads and
+writes it is in ``selections``.
 """
 
 from __future__ import annotations
@@ -17,34 +17,19 @@ import numpy.typing as npt
 
 from cuzarr import display, nodes
 from cuzarr.attrs import Attributes, check_attributes
-from cuzarr.config import config
-from cuzarr.device import Device, open_backend, parse_device, resolve
-from cuzarr.engine.backend import AnyArray
-from cuzarr.engine.batch import Job
-from cuzarr.engine.read import read
+from cuzarr.config import ArrayConfig, config
+from cuzarr.device import parse_device
 from cuzarr.engine.report import DevicePlan
 from cuzarr.engine.target import bind
-from cuzarr.engine.write import write
-from cuzarr.errors import ReadOnlyError, ShapeMismatchError
+from cuzarr.errors import ShapeMismatchError
 from cuzarr.meta import v2
 from cuzarr.meta.spec import ArraySpec, ZarrFormat
-from cuzarr.plan import (
-    grid_shape,
-    is_scalar,
-    last_wins,
-    plan_basic,
-    plan_block,
-    plan_coordinate,
-    plan_item,
-    plan_mask,
-    plan_orthogonal,
-)
-from cuzarr.plan.chunk_plan import ChunkPlan
+from cuzarr.plan import grid_shape
+from cuzarr.selections import Selections
 from cuzarr.storage.base import Store
-from cuzarr.values import fit_out, fit_value
 
 
-class Array:
+class Array(Selections):
     """A chunked, compressed N-dimensional array in a store.
 
     Made by ``cuzarr.open_array``, ``cuzarr.create_array`` and their kin, not by calling it.
@@ -57,6 +42,7 @@ class Array:
     read_only : bool
     device : str or None
         "auto", "cpu", "cuda" or "cuda:N"; None takes ``cuzarr.config``'s.
+    config : ArrayConfig, mapping or None
 
     Raises
     ------
@@ -67,12 +53,19 @@ class Array:
     """
 
     def __init__(
-        self, store: Store, path: str, spec: ArraySpec, *, read_only: bool, device: str | None
+        self,
+        store: Store,
+        path: str,
+        spec: ArraySpec,
+        *,
+        read_only: bool,
+        device: str | None,
+        config: Any = None,
     ) -> None:
         self._store, self._path, self._read_only = store, path, read_only
-        self._wanted = parse_device(device)
-        self._device: Device | None = None
-        self._last_plan: DevicePlan | None = None
+        self._wanted, self._config = parse_device(device), ArrayConfig.of(config)
+        self._device = None
+        self._last_plan = None
         self._rebind(spec)
         self.attrs = Attributes(lambda: self._spec.attributes, self._save_attributes)
 
@@ -81,6 +74,9 @@ class Array:
         key = f"{self._path}/{name}" if self._path else name
         self._target = bind(spec, self._store, self._path, key, cache_indexes=self._read_only)
         self._spec = spec
+        self._grid = spec.shape, self._target.chunk_shape
+        own = self._config.order or (spec.order if spec.zarr_format == 2 else None)
+        self._order = own or config.get("order")
 
     # What it is
 
@@ -247,38 +243,7 @@ class Array:
         """Return the same stored array with its results on another device."""
         return Array(self._store, self._path, self._spec, read_only=self._read_only, device=device)
 
-    def _resolved(self) -> Device:
-        if self._device is None:
-            self._device = resolve(self._wanted, self.dtype)
-        return self._device
-
-    # Reading
-
-    def __getitem__(self, key: Any) -> Any:
-        plan = plan_item(key, self.shape, self.chunks)
-        return self._read(plan, key)
-
-    def get_basic_selection(self, selection: Any = ..., *, out: AnyArray | None = None) -> Any:
-        """Read integers and slices, stepped or negative; ``out`` is filled where given."""
-        return self._read(plan_basic(selection, self.shape, self.chunks), selection, out)
-
-    def get_orthogonal_selection(self, selection: Any, *, out: AnyArray | None = None) -> Any:
-        """Read the outer product of one integer, slice, 1-D list or mask per dimension."""
-        return self._read(plan_orthogonal(selection, self.shape, self.chunks), selection, out)
-
-    def get_coordinate_selection(self, selection: Any, *, out: AnyArray | None = None) -> Any:
-        """Read single elements: one integer array per dimension, broadcast together."""
-        return self._read(plan_coordinate(selection, self.shape, self.chunks), selection, out)
-
-    def get_mask_selection(self, mask: Any, *, out: AnyArray | None = None) -> Any:
-        """Read the elements where a boolean array of the same shape is True, in C order."""
-        return self._read(plan_mask(mask, self.shape, self.chunks), mask, out)
-
-    def get_block_selection(self, selection: Any, *, out: AnyArray | None = None) -> Any:
-        """Read whole chunks (shards, where there are) by grid coordinates: integers and slices."""
-        return self._read(
-            plan_block(selection, self.shape, self.chunks, self._spec.chunk_shape), None, out
-        )
+    # As a sequence
 
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
@@ -300,94 +265,6 @@ class Array:
         rows = self.chunks[0]
         for first in range(0, self.shape[0], rows):
             yield from self[first : first + rows]
-
-    def _read(self, plan: ChunkPlan, key: Any, out: AnyArray | None = None) -> Any:
-        device = self._resolved()
-        job = self._job(plan, device)
-        backend = open_backend(device)
-        target = None if out is None else fit_out(out, plan, job.dtype, device.name)
-        result = read(job, self._target.address, backend, target)
-        self._last_plan = DevicePlan.of(device.name, device.reason, job.report)
-        if out is not None:
-            if target is None:
-                out[...] = result
-            return out
-        if key is not None and is_scalar(plan, key):
-            return backend.to_host(result)[()]
-        return result
-
-    def _job(self, plan: ChunkPlan, device: Device) -> Job:
-        dtype = self.dtype if device.name == "cpu" else self.dtype.newbyteorder("=")
-        target = self._target
-        return Job(self._store, target.chain, plan, dtype, target.fill_value)
-
-    # Writing
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self._write(plan_item(key, self.shape, self.chunks), value)
-
-    def set_basic_selection(self, selection: Any, value: Any) -> None:
-        """Write to integers and slices."""
-        self._write(plan_basic(selection, self.shape, self.chunks), value)
-
-    def set_orthogonal_selection(self, selection: Any, value: Any) -> None:
-        """Write to the outer product of one selector per dimension."""
-        self._write(plan_orthogonal(selection, self.shape, self.chunks), value)
-
-    def set_coordinate_selection(self, selection: Any, value: Any) -> None:
-        """Write single elements; of equal coordinates the last value wins."""
-        self._write(plan_coordinate(selection, self.shape, self.chunks), value)
-
-    def set_mask_selection(self, mask: Any, value: Any) -> None:
-        """Write the elements where a boolean array of the same shape is True."""
-        self._write(plan_mask(mask, self.shape, self.chunks), value)
-
-    def set_block_selection(self, selection: Any, value: Any) -> None:
-        """Write whole chunks (shards, where there are) by their grid coordinates."""
-        self._write(plan_block(selection, self.shape, self.chunks, self._spec.chunk_shape), value)
-
-    def _write(self, plan: ChunkPlan, value: Any) -> None:
-        self._check_writable()
-        device = self._resolved()
-        if device.name != "cpu":
-            plan = last_wins(plan)  # a device copies in any order
-        job = self._job(plan, device)
-        write(
-            job,
-            self._target.address,
-            open_backend(device),
-            fit_value(value, plan, job.dtype),
-            write_empty_chunks=bool(config.get("write_empty_chunks")),
-        )
-        self._last_plan = DevicePlan.of(device.name, device.reason, job.report)
-
-    def _check_writable(self) -> None:
-        if self._read_only or self._store.read_only:
-            raise ReadOnlyError(f"array {self.name!r} in {self._store} was opened for reading")
-
-    @property
-    def oindex(self) -> Indexer:
-        """Orthogonal indexing: ``z.oindex[[0, 2], :]``."""
-        return Indexer(self.get_orthogonal_selection, self.set_orthogonal_selection)
-
-    @property
-    def vindex(self) -> Indexer:
-        """Coordinate or mask indexing: ``z.vindex[[0, 2], [1, 3]]``, ``z.vindex[mask]``."""
-        return Indexer(self._get_points, self._set_points)
-
-    @property
-    def blocks(self) -> Indexer:
-        """Chunk indexing: ``z.blocks[0, 1:3]``."""
-        return Indexer(self.get_block_selection, self.set_block_selection)
-
-    def _get_points(self, key: Any) -> Any:
-        return self.get_mask_selection(key) if _is_mask(key) else self.get_coordinate_selection(key)
-
-    def _set_points(self, key: Any, value: Any) -> None:
-        if _is_mask(key):
-            self.set_mask_selection(key, value)
-        else:
-            self.set_coordinate_selection(key, value)
 
     # Changing it
 
@@ -504,19 +381,6 @@ class Array:
     __hash__ = None  # type: ignore[assignment]  # equal arrays may change
 
 
-class Indexer:
-    """Square brackets for one kind of selection."""
-
-    def __init__(self, get: Any, set_: Any) -> None:
-        self._get, self._set = get, set_
-
-    def __getitem__(self, key: Any) -> Any:
-        return self._get(key)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self._set(key, value)
-
-
 def _unpickle(store: Store, path: str, spec: ArraySpec, read_only: bool, device: str) -> Array:
     return Array(store, path, spec, read_only=read_only, device=device)
 
@@ -524,12 +388,3 @@ def _unpickle(store: Store, path: str, spec: ArraySpec, read_only: bool, device:
 def codec_objects(config: Mapping[str, Any] | None) -> Any:
     """Return the numcodecs codec of a v2 configuration, or None."""
     return None if config is None else numcodecs.get_codec(dict(config))
-
-
-def _is_mask(key: Any) -> bool:
-    if isinstance(key, tuple):
-        return len(key) == 1 and _is_mask(key[0])
-    dtype = getattr(key, "dtype", None)
-    if dtype is None and isinstance(key, list):
-        return np.asarray(key).dtype == np.bool_
-    return dtype is not None and np.dtype(dtype) == np.bool_

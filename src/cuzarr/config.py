@@ -10,6 +10,7 @@ key                          default    meaning
 device                       "auto"     "auto", "cpu", "cuda" or "cuda:N"
 default_zarr_format          3          format of new arrays and groups without a parent
 write_empty_chunks           False      store chunks that are all fill value
+order                        "C"        memory order of NumPy arrays that reads return
 host.threads                 None       threads of the host backend; None = processors we may use
 host.run_bytes               1048576    decoded bytes that one task of the host backend handles
 host.wave_chunks             65536      chunks planned at a time on the host
@@ -18,11 +19,17 @@ cuda.slab_bytes              268435456  bytes of each pinned slab
 cuda.device_decode           "checked"  "checked", "trusted" or "host"
 cuda.placement               {}         overrides of the placement table (``cuda.placement``)
 ===========================  =========  ==========================================================
+
+The keys of zarr-python that mean the same are understood: ``array.order``,
+``array.write_empty_chunks`` and ``threading.max_workers``. Its other keys can be set, and do
+nothing.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
 import donfig
 
@@ -30,6 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "device": "auto",
     "default_zarr_format": 3,
     "write_empty_chunks": False,
+    "order": "C",
     "host": {"threads": None, "run_bytes": 2**20, "wave_chunks": 65536},
     "cuda": {
         "budget": 2**30,
@@ -40,13 +48,86 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+ALIASES = {
+    "array.order": "order",
+    "array.write_empty_chunks": "write_empty_chunks",
+    "threading.max_workers": "host.threads",
+}
+
+
 class Config(donfig.Config):  # type: ignore[misc]  # donfig has no types
     """The configuration of cuzarr: ``get``, ``set``, ``reset``."""
+
+    def get(self, key: str, *default: Any) -> Any:
+        """Return the value of a key; ``KeyError`` where it is not there and has no default."""
+        return super().get(ALIASES.get(key, key), *default)
+
+    def set(self, arg: Mapping[str, Any] | None = None, **values: Any) -> Any:
+        """Set values, for good or for the length of a ``with``: ``set({"host.threads": 4})``."""
+        given = {**(arg or {}), **{name.replace("__", "."): v for name, v in values.items()}}
+        return super().set(dict(_renamed(given)))
 
     def reset(self) -> None:
         """Go back to the defaults and the environment."""
         self.clear()
         self.refresh()
+
+    def enable_gpu(self) -> Any:
+        """Put the results of arrays opened from now on, or in the ``with``, on the GPU."""
+        return self.set({"device": "cuda"})
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayConfig:
+    """What an array does differently from the configuration: ``array.with_config({...})``.
+
+    Attributes
+    ----------
+    order : {"C", "F"} or None
+        Memory order of the NumPy arrays that reads return; None takes ``cuzarr.config``'s.
+    write_empty_chunks : bool or None
+        Store chunks that are all fill value; None takes ``cuzarr.config``'s.
+    """
+
+    order: Literal["C", "F"] | None = None
+    write_empty_chunks: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.order not in (None, "C", "F"):
+            raise ValueError(f"config: order must be 'C' or 'F', not {self.order!r}")
+        if not isinstance(self.write_empty_chunks, bool | None):
+            raise TypeError(
+                f"config: write_empty_chunks must be True or False, not {self.write_empty_chunks!r}"
+            )
+
+    @classmethod
+    def of(cls, given: Any) -> Self:
+        """Return the config that a mapping, an object with the same attributes or None means.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A value is wrong, or a key is unknown.
+        """
+        names = cls.__slots__
+        if given is None:
+            return cls()
+        if not isinstance(given, Mapping):
+            return cls(*(getattr(given, name, None) for name in names))
+        unknown = sorted(set(given) - set(names))
+        if unknown:
+            raise ValueError(f"config: unknown {', '.join(map(repr, unknown))}; known are {names}")
+        return cls(**given)
+
+
+def _renamed(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield keys as cuzarr spells them; sections that have aliases are taken apart."""
+    for key, value in values.items():
+        full = f"{prefix}{key}"
+        if isinstance(value, Mapping) and any(alias.startswith(f"{full}.") for alias in ALIASES):
+            yield from _renamed(value, f"{full}.")
+        else:
+            yield ALIASES.get(full, full), value
 
 
 config = Config("cuzarr", defaults=[DEFAULTS], paths=[])

@@ -1,0 +1,202 @@
+"""The indexing of an array: one method to read and one to write for each kind of selection.
+
+1. Each kind makes a plan (``plan``) for ``engine.read`` or ``engine.write``.
+2. ``oindex``, ``vindex`` and ``blocks`` are square brackets for the methods.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from cuzarr.config import ArrayConfig, config
+from cuzarr.device import Device, open_backend, resolve
+from cuzarr.engine.backend import AnyArray
+from cuzarr.engine.batch import Job
+from cuzarr.engine.read import read
+from cuzarr.engine.report import DevicePlan
+from cuzarr.engine.target import Target
+from cuzarr.engine.write import write
+from cuzarr.errors import ReadOnlyError
+from cuzarr.meta.spec import ArraySpec
+from cuzarr.plan import (
+    is_scalar,
+    last_wins,
+    plan_basic,
+    plan_block,
+    plan_coordinate,
+    plan_item,
+    plan_mask,
+    plan_orthogonal,
+)
+from cuzarr.plan.chunk_plan import ChunkPlan
+from cuzarr.storage.base import Store
+from cuzarr.values import fit_out, fit_value
+
+
+class Selections:
+    """The part of :class:`~cuzarr.Array` that reads and writes.
+
+    ``out`` is an array of the selection's shape and the array's data type, on the array's device;
+    it is filled and returned.
+    """
+
+    _store: Store
+    _path: str
+    _spec: ArraySpec
+    _target: Target
+    _grid: tuple[tuple[int, ...], tuple[int, ...]]  #: shape of the array, and of a chunk
+    _config: ArrayConfig
+    _order: Literal["C", "F"]
+    _read_only: bool
+    _wanted: str
+    _device: Device | None
+    _last_plan: DevicePlan | None
+
+    # Reading
+
+    def __getitem__(self, key: Any) -> Any:
+        plan = plan_item(key, *self._grid)
+        return self._read(plan, key)
+
+    def get_basic_selection(self, selection: Any = ..., out: AnyArray | None = None) -> Any:
+        """Read integers and slices, stepped or negative; ``out`` is filled where given."""
+        return self._read(plan_basic(selection, *self._grid), selection, out)
+
+    def get_orthogonal_selection(self, selection: Any, out: AnyArray | None = None) -> Any:
+        """Read the outer product of one integer, slice, 1-D list or mask per dimension."""
+        return self._read(plan_orthogonal(selection, *self._grid), selection, out)
+
+    def get_coordinate_selection(self, selection: Any, out: AnyArray | None = None) -> Any:
+        """Read single elements: one integer array per dimension, broadcast together."""
+        return self._read(plan_coordinate(selection, *self._grid), selection, out)
+
+    def get_mask_selection(self, mask: Any, out: AnyArray | None = None) -> Any:
+        """Read the elements where a boolean array of the same shape is True, in C order."""
+        return self._read(plan_mask(mask, *self._grid), mask, out)
+
+    def get_block_selection(self, selection: Any, out: AnyArray | None = None) -> Any:
+        """Read whole chunks (shards, where there are) by grid coordinates: integers and slices."""
+        return self._read(plan_block(selection, *self._grid, self._spec.chunk_shape), None, out)
+
+    def _read(self, plan: ChunkPlan, key: Any, out: AnyArray | None = None) -> Any:
+        device = self._resolved()
+        job = self._job(plan, device)
+        backend = open_backend(device)
+        target = None if out is None else fit_out(out, plan, job.dtype, device.name)
+        if target is None and out is None and self._order == "F":
+            target = np.empty(plan.shape, job.dtype, "F") if device.name == "cpu" else None
+        result = read(job, self._target.address, backend, target)
+        self._last_plan = DevicePlan.of(device.name, device.reason, job.report)
+        if out is not None:
+            if target is None:
+                out[...] = result
+            return out
+        if key is not None and is_scalar(plan, key):
+            return backend.to_host(result)[()]
+        return result
+
+    def _job(self, plan: ChunkPlan, device: Device) -> Job:
+        dtype, target = self._spec.dtype, self._target
+        if device.name != "cpu":
+            dtype = dtype.newbyteorder("=")
+        return Job(self._store, target.chain, plan, dtype, target.fill_value)
+
+    # Writing
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._write(plan_item(key, *self._grid), value)
+
+    def set_basic_selection(self, selection: Any, value: Any) -> None:
+        """Write to integers and slices."""
+        self._write(plan_basic(selection, *self._grid), value)
+
+    def set_orthogonal_selection(self, selection: Any, value: Any) -> None:
+        """Write to the outer product of one selector per dimension."""
+        self._write(plan_orthogonal(selection, *self._grid), value)
+
+    def set_coordinate_selection(self, selection: Any, value: Any) -> None:
+        """Write single elements; of equal coordinates the last value wins."""
+        self._write(plan_coordinate(selection, *self._grid), value)
+
+    def set_mask_selection(self, mask: Any, value: Any) -> None:
+        """Write the elements where a boolean array of the same shape is True."""
+        self._write(plan_mask(mask, *self._grid), value)
+
+    def set_block_selection(self, selection: Any, value: Any) -> None:
+        """Write whole chunks (shards, where there are) by their grid coordinates."""
+        self._write(plan_block(selection, *self._grid, self._spec.chunk_shape), value)
+
+    def _write(self, plan: ChunkPlan, value: Any) -> None:
+        self._check_writable()
+        device = self._resolved()
+        if device.name != "cpu":
+            plan = last_wins(plan)  # a device copies in any order
+        job = self._job(plan, device)
+        keep = self._config.write_empty_chunks
+        write(
+            job,
+            self._target.address,
+            open_backend(device),
+            fit_value(value, plan, job.dtype),
+            write_empty_chunks=bool(config.get("write_empty_chunks") if keep is None else keep),
+        )
+        self._last_plan = DevicePlan.of(device.name, device.reason, job.report)
+
+    def _resolved(self) -> Device:
+        if self._device is None:
+            self._device = resolve(self._wanted, self._spec.dtype)
+        return self._device
+
+    def _check_writable(self) -> None:
+        if self._read_only or self._store.read_only:
+            raise ReadOnlyError(f"array '/{self._path}' in {self._store} was opened for reading")
+
+    # Brackets
+
+    @property
+    def oindex(self) -> Indexer:
+        """Orthogonal indexing: ``z.oindex[[0, 2], :]``."""
+        return Indexer(self.get_orthogonal_selection, self.set_orthogonal_selection)
+
+    @property
+    def vindex(self) -> Indexer:
+        """Coordinate or mask indexing: ``z.vindex[[0, 2], [1, 3]]``, ``z.vindex[mask]``."""
+        return Indexer(self._get_points, self._set_points)
+
+    @property
+    def blocks(self) -> Indexer:
+        """Chunk indexing: ``z.blocks[0, 1:3]``."""
+        return Indexer(self.get_block_selection, self.set_block_selection)
+
+    def _get_points(self, key: Any) -> Any:
+        return self.get_mask_selection(key) if _is_mask(key) else self.get_coordinate_selection(key)
+
+    def _set_points(self, key: Any, value: Any) -> None:
+        if _is_mask(key):
+            self.set_mask_selection(key, value)
+        else:
+            self.set_coordinate_selection(key, value)
+
+
+class Indexer:
+    """Square brackets for one kind of selection."""
+
+    def __init__(self, get: Any, set_: Any) -> None:
+        self._get, self._set = get, set_
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._get(key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._set(key, value)
+
+
+def _is_mask(key: Any) -> bool:
+    if isinstance(key, tuple):
+        return len(key) == 1 and _is_mask(key[0])
+    dtype = getattr(key, "dtype", None)
+    if dtype is None and isinstance(key, list):
+        return np.asarray(key).dtype == np.bool_
+    return dtype is not None and np.dtype(dtype) == np.bool_
