@@ -32,10 +32,7 @@ class HostBackend:
         if out is None:
             try:
                 out = np.empty(job.plan.shape, job.dtype)
-            except (
-                MemoryError,
-                ValueError,
-            ) as error:  # NumPy's word for more than the address space
+            except (MemoryError, ValueError) as error:  # the latter past the address space
                 raise DeviceMemoryError(
                     f"cannot allocate a result of shape {job.plan.shape} and data type {job.dtype}"
                 ) from error

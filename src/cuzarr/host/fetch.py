@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cuzarr.engine.address import describe_status
-from cuzarr.engine.batch import Wave
+from cuzarr.engine.batch import Job, Wave
 from cuzarr.errors import ChunkDecodeError, StoreError
 from cuzarr.storage.base import ReadInto, RequestBatch, Status, Store
 
@@ -46,12 +46,12 @@ class Encoded:
         return _view(int(self.pointers[i]), int(self.sizes[i]))
 
 
-def fetch_run(store: Store, wave: Wave, expected: int) -> Encoded:
+def fetch_run(job: Job, wave: Wave, expected: int) -> Encoded:
     """Read the encoded chunks of a run.
 
     Parameters
     ----------
-    store : Store
+    job : Job
     wave : Wave
     expected : int
         Bytes that an encoded chunk hardly exceeds; sizes the slab.
@@ -59,7 +59,8 @@ def fetch_run(store: Store, wave: Wave, expected: int) -> Encoded:
     Raises
     ------
     ChunkDecodeError
-        A chunk ends before the range that its shard's index names.
+        A chunk ends before the range that its shard's index names, or is far larger than what
+        any codec makes of its elements.
     StoreError
     """
     n = len(wave)
@@ -67,9 +68,10 @@ def fetch_run(store: Store, wave: Wave, expected: int) -> Encoded:
     rows = None if wave.present.all() else np.flatnonzero(wave.present)
     batch = wave.requests if rows is None else wave.requests.take(rows)
     if len(batch):
+        limit = 2**63 if job.chain.decoded_size is None else 4 * expected + _KEPT
         found = (
-            _read_into(store, batch, expected) if isinstance(store, ReadInto)
-            else _get_many(store, batch)
+            _read_into(job.store, batch, expected, limit) if isinstance(job.store, ReadInto)
+            else _get_many(job.store, batch)
         )  # fmt: skip
         where = slice(None) if rows is None else rows
         pointers[where], sizes[where] = found.pointers, found.sizes
@@ -90,7 +92,7 @@ def thread_buffer(name: str, nbytes: int) -> npt.NDArray[np.uint8]:
 _KEPT = 64 * 2**20  #: larger scratch is given back after its run
 
 
-def _read_into(store: ReadInto, batch: RequestBatch, expected: int) -> Encoded:
+def _read_into(store: ReadInto, batch: RequestBatch, expected: int, limit: int) -> Encoded:
     slab = thread_buffer("slab", min(len(batch) * (expected + 16) + 4096, _KEPT))
     placed = store.read_into(batch, memoryview(slab))
     base = np.uint64(slab.ctypes.data)
@@ -101,7 +103,7 @@ def _read_into(store: ReadInto, batch: RequestBatch, expected: int) -> Encoded:
         _check(batch, statuses)
         full = np.flatnonzero(statuses == Status.NO_SPACE)
         if len(full):
-            _check_sizes(batch, full, sizes, expected)
+            _check_sizes(batch, full, sizes, limit)
             larger = np.empty(int((sizes[full] + 16).sum()) + 4096, np.uint8)
             again = store.read_into(batch.take(full), memoryview(larger))
             if again.statuses.any():
@@ -137,12 +139,13 @@ def _check(batch: RequestBatch, statuses: Column) -> None:
         raise StoreError(f"cannot read {key!r}: {describe_status(status)}")
 
 
-def _check_sizes(batch: RequestBatch, rows: Column, sizes: Column, expected: int) -> None:
-    """Refuse what no codec makes of a chunk: memory for it may not be there."""
+def _check_sizes(batch: RequestBatch, rows: Column, sizes: Column, limit: int) -> None:
+    """Refuse what no codec makes of a chunk: there may be no memory for it."""
     for row in rows.tolist():
-        if sizes[row] > 4 * expected + _KEPT:
+        if sizes[row] > limit:
+            size = int(sizes[row])
             raise ChunkDecodeError(
-                batch.key(row), "read", f"{sizes[row]} bytes are stored, about {expected} expected"
+                batch.key(row), "read", f"{size} bytes are stored, no more than {limit} expected"
             )
 
 

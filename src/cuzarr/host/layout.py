@@ -16,12 +16,16 @@ from cuzarr.codecs.numcodecs_adapter import PREFIX
 from cuzarr.codecs.zstd import ZstdCodec
 from cuzarr.engine.batch import Job
 from cuzarr.engine.report import PlacementRecord
+from cuzarr.native.tables import Lists, WaveChunks
 from cuzarr.plan.chunk_plan import Int64, PlanRows
+
+
+_MOST_BYTES = 2**61  #: more has no room in the columns of the native code
 
 
 @dataclass(frozen=True, slots=True)
 class NativeCodec:
-    """A chain that ``native.decode_batch`` knows.
+    """A chain that ``native.read_wave`` knows.
 
     Attributes
     ----------
@@ -29,25 +33,22 @@ class NativeCodec:
         "raw", "blosc", "zstd" or "lz4".
     crc32c : bool
         A checksum stands behind the encoded bytes.
-    partial : bool
-        Parts of a chunk can be decoded for less than the whole.
     """
 
     name: str
     crc32c: bool
-    partial: bool
 
 
 def native_codec(chain: CodecChain) -> NativeCodec | None:
     """Return how the native code decodes a chain, or None where it cannot."""
-    if chain.layout is None:
+    if chain.layout is None or chain.layout.nbytes > _MOST_BYTES:
         return None
     codecs = list(chain.byte_codecs)
     crc32c = bool(codecs) and isinstance(codecs[-1], Crc32cCodec)
     if crc32c:
         codecs.pop()
     if not codecs:
-        return NativeCodec("raw", crc32c, partial=False)
+        return NativeCodec("raw", crc32c)
     if len(codecs) > 1:
         return None
     if isinstance(codecs[0], BloscCodec):
@@ -60,7 +61,7 @@ def native_codec(chain: CodecChain) -> NativeCodec | None:
         return None
     if name not in native.codecs_available():
         return None
-    return NativeCodec(name, crc32c, partial=name == "blosc")
+    return NativeCodec(name, crc32c)
 
 
 def contiguous_in(out: npt.NDArray[Any], chunk_shape: tuple[int, ...]) -> bool:
@@ -73,47 +74,50 @@ def contiguous_in(out: npt.NDArray[Any], chunk_shape: tuple[int, ...]) -> bool:
     return chunk_shape[axis + 1 :] == out.shape[axis + 1 :]
 
 
-def byte_range(rows: PlanRows, layout: Layout) -> tuple[Int64, Int64] | tuple[None, None]:
-    """Return, per row, the first byte and the end of the bytes of a decoded chunk that it needs.
+def wave_chunks(job: Job, codec: NativeCodec, out: npt.NDArray[Any]) -> WaveChunks:
+    """Return what the native code must know of the chunks of a job that reads into ``out``."""
+    layout = job.chain.layout
+    assert layout is not None
+    flat = job.plan.points is not None
+    in_place = (
+        not flat
+        and layout.c_contiguous
+        and layout.dtype == out.dtype
+        and contiguous_in(out, layout.shape)
+    )
+    return WaveChunks(
+        codec.name,
+        codec.crc32c,
+        layout.nbytes,
+        2 * layout.nbytes + _HEADERS,
+        np.array(layout.shape, np.int64) if in_place else None,
+        chunk_strides(layout, flat=flat),
+        layout.dtype.itemsize,
+        swap_unit(layout.dtype, out.dtype),
+        np.array(job.fill_value, out.dtype).tobytes(),  # a scalar has no byte order
+    )
 
-    None where most of every chunk is needed anyway.
-    """
-    in_bytes, strides = rows_in_bytes(rows, layout)
-    low = np.zeros(len(rows), np.int64)
-    high = np.full(len(rows), layout.dtype.itemsize, np.int64)
-    for a, stride in enumerate(strides.tolist()):
-        table = in_bytes.lists[a]
-        first, count = in_bytes.start[:, a], in_bytes.count[:, a]
-        if table is None:
-            last = first + (count - 1) * in_bytes.step[a]
-            low += np.minimum(first, last) * stride
-            high += np.maximum(first, last) * stride
-        else:
-            bounds = np.stack([first, first + count], axis=1).reshape(-1)
-            padded = np.append(table[0], 0)
-            low += np.minimum.reduceat(padded, bounds)[::2] * stride
-            high += np.maximum.reduceat(padded, bounds)[::2] * stride
-    if (high - low).min(initial=layout.nbytes) * 4 > layout.nbytes * 3:
-        return None, None
-    return low, high
+
+_HEADERS = 65536  #: bytes that a container may add to a small chunk
 
 
-def rows_in_bytes(rows: PlanRows, layout: Layout) -> tuple[PlanRows, Int64]:
-    """Return rows and chunk strides in bytes; points of a transposed chunk take its order."""
-    if not rows.flat:
-        return rows, np.array(layout.strides, np.int64)
-    if layout.c_contiguous:
-        return rows, np.array([layout.dtype.itemsize], np.int64)
+def chunk_strides(layout: Layout, *, flat: bool) -> Int64:
+    """Return the bytes per unit of a row's axes; see :func:`byte_lists` for points."""
+    if not flat:
+        return np.array(layout.strides, np.int64)
+    return np.array([layout.dtype.itemsize if layout.c_contiguous else 1], np.int64)
+
+
+def byte_lists(rows: PlanRows, layout: Layout) -> Lists:
+    """Return the lists of rows; points of a chunk that is not C-contiguous become byte offsets."""
+    if not rows.flat or layout.c_contiguous:
+        return rows.lists
     assert rows.lists[0] is not None
     index, out_index = rows.lists[0]
     offsets = np.zeros(len(index), np.int64)
     for coords, stride in zip(np.unravel_index(index, layout.shape), layout.strides, strict=True):
         offsets += coords * stride
-    moved = PlanRows(
-        rows.coords, rows.start, rows.count, rows.out, rows.step, ((offsets, out_index),),
-        rows.complete, rows.flat,
-    )  # fmt: skip
-    return moved, np.ones(1, np.int64)
+    return ((offsets, out_index),)
 
 
 def host_records(job: Job, chunks: int) -> list[PlacementRecord]:

@@ -1,14 +1,17 @@
 """Reading on the host.
 
-1. ``scatter`` cuts a wave into runs and gives each to the pool (a lone run is done at once).
-2. A run is fetched (``host.fetch``), decoded by one native call, straight into the output where a
-   chunk's place there is contiguous, and copied by another.
-3. What the native calls cannot do, or report as bad, is done again chunk by chunk by the codec
+1. Of a store whose objects are files, a wave is one native call, which reads, decodes and copies on
+   its own threads, and touches no more bytes than the selection needs. So is one of a store in
+   memory, whose values are decoded where they are.
+2. For any other store, and for codecs that the native code does not know, a wave is cut into runs,
+   each of which is fetched (``host.fetch``), decoded and copied by a task of the pool.
+3. What the native call reports as bad is fetched again, and decoded chunk by chunk by the codec
    chain itself, which also says exactly what is wrong.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -20,16 +23,13 @@ from cuzarr.config import config
 from cuzarr.engine.batch import Job, Wave
 from cuzarr.engine.pool import pool, threads
 from cuzarr.host.copy import scatter_row
-from cuzarr.host.fetch import Encoded, fetch_run, thread_buffer
-from cuzarr.host.layout import (
-    byte_range,
-    contiguous_in,
-    host_records,
-    native_codec,
-    rows_in_bytes,
-    swap_unit,
-)
-from cuzarr.plan.chunk_plan import PlanRows
+from cuzarr.host.fetch import Encoded, fetch_run
+from cuzarr.host.layout import byte_lists, host_records, native_codec, wave_chunks
+from cuzarr.native.tables import FileSource, MemorySource
+
+_CALL_BYTES = 2**30  #: decoded bytes per native call: between calls the interpreter sees signals
+_SCRATCH_BYTES = 2**30  #: what all threads of a call may need for decoded chunks
+_SMALL_BYTES = 2**18  #: decoded bytes that are not worth a second thread
 
 
 class HostReadPass:
@@ -47,15 +47,9 @@ class HostReadPass:
         self.chunk_bytes = max(job.chain.chunk.nbytes, 1)
         self._chunks = 0
         self._futures: list[Future[None]] = []
-        self._codec = native_codec(job.chain)
-        layout = job.chain.layout
-        self._in_place = (
-            layout is not None
-            and layout.c_contiguous
-            and layout.dtype == out.dtype
-            and job.plan.points is None
-            and contiguous_in(out, layout.shape)
-        )
+        codec = native_codec(job.chain)
+        self._native = None if codec is None else wave_chunks(job, codec, out)
+        self._strides = np.array(out.strides, np.int64)
 
     def fetch(self, wave: Wave) -> Wave:
         """Return the wave: reading is part of ``scatter``."""
@@ -66,17 +60,17 @@ class HostReadPass:
         return fetched
 
     def scatter(self, decoded: Wave) -> None:
-        """Fetch, decode and copy the wave, run by run."""
-        run = max(1, config.get("host.run_bytes") // self.chunk_bytes)
-        n = len(decoded)
-        self._chunks += n
-        run = min(run, -(-n // threads())) if self.chunk_bytes * n > 2**18 else n
-        if run >= n:
-            self._run(decoded)
-            return
-        workers = pool()
-        for first in range(0, n, run):
-            self._futures.append(workers.submit(self._run, decoded.take(slice(first, first + run))))
+        """Fetch, decode and copy the wave."""
+        self._chunks += len(decoded)
+        store = self.job.store
+        if self._native is not None and hasattr(store, "file_root"):
+            for part in self._parts(decoded, _CALL_BYTES):
+                self._from_files(part, store.file_root(part.requests))
+        elif self._native is not None and getattr(store, "in_memory", False):
+            for part in self._parts(decoded, _CALL_BYTES):
+                self._run(part, self._threads(len(part)))
+        else:
+            self._on_pool(decoded)
 
     def finish(self) -> npt.NDArray[Any]:
         """Wait for every run; raises the error of the first chunk, in plan order, that failed."""
@@ -91,79 +85,61 @@ class HostReadPass:
             if not future.cancel():
                 future.exception()
 
-    def _run(self, wave: Wave) -> None:
+    def _parts(self, wave: Wave, nbytes: int) -> Iterator[Wave]:
+        """Cut a wave into pieces of so many decoded bytes."""
+        n, count = len(wave), max(1, nbytes // self.chunk_bytes)
+        if count >= n:
+            yield wave
+            return
+        for first in range(0, n, count):
+            yield wave.take(slice(first, first + count))
+
+    def _threads(self, chunks: int) -> int:
+        if chunks * self.chunk_bytes <= _SMALL_BYTES:
+            return 1
+        return max(1, min(threads(), _SCRATCH_BYTES // self.chunk_bytes))
+
+    def _on_pool(self, wave: Wave) -> None:
+        n = len(wave)
+        nbytes = min(config.get("host.run_bytes"), -(-n // threads()) * self.chunk_bytes)
+        if n * self.chunk_bytes <= max(nbytes, _SMALL_BYTES):
+            self._run(wave)
+            return
+        for run in self._parts(wave, nbytes):
+            self._futures.append(pool().submit(self._run, run))
+
+    def _from_files(self, wave: Wave, root: str) -> None:
+        requests = wave.requests
+        source = root, requests.keys, requests.offsets, requests.starts, requests.lengths
+        bad = self._natively(wave, source, self._threads(len(wave)))
+        if len(bad):
+            for run in self._parts(wave.take(bad), config.get("host.run_bytes")):
+                self._run(run)
+
+    def _run(self, wave: Wave, workers: int = 1) -> None:
         encoded = fetch_run(self.job.store, wave, self.chunk_bytes + self.chunk_bytes // 64 + 1024)
-        if self._codec is None:
+        if self._native is None:
             self._by_chunk(wave, encoded, range(len(wave)))
             return
-        try:
-            bad = self._natively(wave, encoded)
-        except MemoryError:  # one by one, so that the error names the chunk that is too large
-            bad = np.arange(len(wave))
+        bad = self._natively(wave, (encoded.pointers, encoded.sizes), workers)
         if len(bad):
             self._by_chunk(wave, encoded, bad.tolist())
 
-    def _natively(self, wave: Wave, encoded: Encoded) -> npt.NDArray[np.int64]:
+    def _natively(
+        self, wave: Wave, source: FileSource | MemorySource, workers: int
+    ) -> npt.NDArray[np.int64]:
         """Decode and copy all rows that are sound; return those that are not."""
-        codec, layout = self._codec, self.job.chain.layout
-        assert codec is not None
+        chunks, layout, rows = self._native, self.job.chain.layout, wave.rows
+        assert chunks is not None
         assert layout is not None
-        rows, n = wave.rows, len(wave)
-        stored = encoded.pointers != 0
-        if not stored.any() or (codec.name == "raw" and not codec.crc32c):
-            bad = np.flatnonzero(stored & (encoded.sizes != layout.nbytes))
-            self._copy(rows, encoded.pointers, bad)
-            return bad
-        placed = np.zeros(n, np.bool_)
-        if self._in_place:
-            placed = stored & (rows.count == np.array(layout.shape, np.int64)).all(axis=1)
-            placed &= bool((rows.step == 1).all())
-        if placed.all():
-            targets = self._places(rows)
-        else:
-            scratch = thread_buffer("decoded", n * layout.nbytes + 64)
-            base = np.uint64(scratch.ctypes.data)
-            targets = base + np.arange(n, dtype=np.uint64) * np.uint64(layout.nbytes)
-            if placed.any():
-                targets = np.where(placed, self._places(rows), targets)
-        statuses = np.zeros(n, np.int32)
-        low, high = byte_range(rows, layout) if codec.partial else (None, None)
-        native.decode_batch(
-            codec.name, codec.crc32c, encoded.pointers, encoded.sizes, targets, layout.nbytes,
-            low, high, statuses,
+        statuses = native.read_wave(
+            source, wave.present, chunks,
+            rows.start, rows.count, rows.out, rows.step, byte_lists(rows, layout),
+            self.out.ctypes.data, self._strides, workers,
         )  # fmt: skip
-        bad = np.flatnonzero(statuses)
-        if not placed.all():
-            self._copy(rows, np.where(stored, targets, np.uint64(0)), bad, ~placed)
-        return bad
+        return np.flatnonzero(statuses)
 
-    def _places(self, rows: PlanRows) -> npt.NDArray[np.uint64]:
-        offsets = rows.out @ np.array(self.out.strides, np.int64)
-        return (self.out.ctypes.data + offsets).astype(np.uint64)
-
-    def _copy(
-        self,
-        rows: PlanRows,
-        chunks: npt.NDArray[np.uint64],
-        bad: npt.NDArray[np.int64],
-        wanted: npt.NDArray[np.bool_] | None = None,
-    ) -> None:
-        layout = self.job.chain.layout
-        assert layout is not None
-        if wanted is not None or len(bad):
-            keep = np.ones(len(rows), np.bool_) if wanted is None else wanted.copy()
-            keep[bad] = False
-            rows, chunks = rows.take(keep), np.ascontiguousarray(chunks[keep])
-        rows, strides = rows_in_bytes(rows, layout)
-        native.copy_rows(
-            True,  # noqa: FBT003  # scatter
-            rows.start, rows.count, rows.out, rows.step, rows.lists, chunks, strides,
-            self.out.ctypes.data, np.array(self.out.strides, np.int64), layout.dtype.itemsize,
-            swap_unit(layout.dtype, self.out.dtype),
-            np.array(self.job.fill_value, self.out.dtype).tobytes(),  # a scalar has no byte order
-        )  # fmt: skip
-
-    def _by_chunk(self, wave: Wave, encoded: Encoded, which: Any) -> None:
+    def _by_chunk(self, wave: Wave, encoded: Encoded, which: Iterable[int]) -> None:
         chain = self.job.chain
         for i in which:
             data = encoded.view(i)

@@ -77,7 +77,7 @@ class HostWritePass:
         rows, chain = wave.rows, self.job.chain
         shape, dtype = chain.chunk.shape, chain.chunk.dtype
         partial = np.flatnonzero(~rows.complete)
-        current = fetch_run(self.job.store, wave.take(partial), self.chunk_bytes + 4096)
+        current = fetch_run(self.job, wave.take(partial), self.chunk_bytes + 4096)
         stored = dict(zip(partial.tolist(), range(len(partial)), strict=True))
         covered = (rows.count == np.array(shape, np.int64)).all(axis=1) & rows.complete
         encoded: list[Bytes | None] = []
