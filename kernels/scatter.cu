@@ -106,7 +106,6 @@ __device__ __forceinline__ void store_unit(u8* p, T value, bool bytewise) {
 
 // Byte offset in the chunk of a position in the flattened chunk; -1 where it lies outside.
 __device__ __forceinline__ i64 unravel(const Wave& w, i64 position) {
-    if (position < 0) return -1;
     i64 offset = 0;
     for (i32 a = w.flat_axes - 1; a >= 0; --a) {
         const i64 length = w.flat[2 * a];
@@ -118,7 +117,9 @@ __device__ __forceinline__ i64 unravel(const Wave& w, i64 position) {
     return position == 0 ? offset : -1;
 }
 
+// Byte offset of a listed position along an axis; -1 where no chunk could have it.
 __device__ __forceinline__ i64 list_offset(const Wave& w, i64 position, i64 stride) {
+    if (position < 0 || position >= w.chunk_bytes) return -1;  // nor can the product overflow
     return w.flat_axes ? unravel(w, position) : position * stride;
 }
 
@@ -145,9 +146,8 @@ __device__ __noinline__ Place locate(const Wave& w, const Row& row, bool present
         }
         if (row.array_list[a]) {
             if (present) {
-                const i64 position = row.chunk_list[a][e];
-                const i64 offset = list_offset(w, position, row.chunk_stride[a]);
-                p.inside = p.inside && position >= 0 && offset >= 0;
+                const i64 offset = list_offset(w, row.chunk_list[a][e], row.chunk_stride[a]);
+                p.inside = p.inside && offset >= 0;
                 p.chunk += offset;
             }
             p.array += row.array_list[a][e] * row.array_stride[a];
@@ -187,9 +187,8 @@ __device__ __noinline__ void fold(const Wave& w, i64 i, bool present, i32 N, Row
             lists = true;
             if (count == 1) {
                 if (present) {
-                    const i64 position = chunk_list[start];
-                    const i64 offset = list_offset(w, position, axis[1]);
-                    valid = valid && position >= 0 && offset >= 0;
+                    const i64 offset = list_offset(w, chunk_list[start], axis[1]);
+                    valid = valid && offset >= 0;
                     chunk_offset += offset;
                 }
                 array_offset += array_list[start] * array_stride;
@@ -266,23 +265,24 @@ template <typename T, bool SCATTER>
 __device__ __noinline__ void copy_plane(const Wave& w, const Row& row, u64 chunk_address,
                                         u32 first, u32 last) {
     const u32 lane = threadIdx.x % CUZARR_WARP;
-    u8* const array = (u8*)w.array + row.array_offset;
-    u8* const chunk = (u8*)chunk_address + row.chunk_offset;
+    // Integers, since a missing chunk has no address to add to.
+    const u64 array = w.array + (u64)row.array_offset;
+    const u64 chunk = chunk_address + (u64)row.chunk_offset;
     const u32 length = row.axes > 1 ? (u32)row.count[1] : 0;
     for (u32 u0 = first + lane; u0 < last; u0 += CUZARR_WARP * CUZARR_SCATTER_UNROLL) {
         T value[CUZARR_SCATTER_UNROLL];
-        u8* target[CUZARR_SCATTER_UNROLL];
+        u64 target[CUZARR_SCATTER_UNROLL];
 #pragma unroll
         for (u32 k = 0; k < CUZARR_SCATTER_UNROLL; ++k) {
             const u32 u = u0 + k * CUZARR_WARP;
             target[k] = 0;
             if (u >= last) continue;
             const u32 outer = length ? u / length : 0, inner = u - outer * length;
-            u8* in_array = array + inner * row.inner_array_stride;
-            u8* in_chunk = chunk + inner * row.inner_chunk_stride;
+            u64 in_array = array + inner * (u64)row.inner_array_stride;
+            u64 in_chunk = chunk + inner * (u64)row.inner_chunk_stride;
             if (outer) {
-                in_array += outer * row.array_stride[0];
-                in_chunk += outer * row.chunk_stride[0];
+                in_array += outer * (u64)row.array_stride[0];
+                in_chunk += outer * (u64)row.chunk_stride[0];
             }
             target[k] = SCATTER ? in_array : in_chunk;
             if (SCATTER && !chunk_address) value[k] = fill_unit<T>(w);
@@ -302,8 +302,8 @@ __device__ __noinline__ void copy_units(const Wave& w, const Row& row, u64 chunk
     const bool present = chunk_address != 0;
     for (i64 u = first + threadIdx.x % CUZARR_WARP; u < last; u += CUZARR_WARP) {
         const Place p = locate(w, row, present, u, (i32)sizeof(T));
-        u8* in_array = (u8*)w.array + p.array;
-        u8* in_chunk = (u8*)chunk_address + p.chunk;
+        u8* in_array = (u8*)(w.array + (u64)p.array);
+        u8* in_chunk = (u8*)(chunk_address + (u64)p.chunk);
         if (!p.inside) {
             report(w.first_bad, index);
         } else if (!SCATTER) {

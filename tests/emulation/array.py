@@ -1,8 +1,9 @@
-"""An array of the emulated device: shape and strides are the host's to see, the elements are not."""
+"""An array of the emulated device: the host sees shape and strides, never the elements."""
 
 from __future__ import annotations
 
 import math
+from types import EllipsisType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -91,7 +92,8 @@ class EmulatedArray:
     def __getitem__(self, key: Any) -> EmulatedArray:
         """Return a view: integers, slices, an ellipsis and new axes."""
         parts = key if isinstance(key, tuple) else (key,)
-        if not all(p is None or p is Ellipsis or isinstance(p, (int, slice, np.integer)) for p in parts):
+        basic = int | slice | np.integer | EllipsisType | None
+        if not all(isinstance(p, basic) for p in parts):
             raise TypeError("the emulated array has no fancy indexing")
         full = parts if any(p is Ellipsis for p in parts) else (*parts, Ellipsis)
         model = self._model()

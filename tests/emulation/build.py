@@ -29,7 +29,8 @@ ASAN = os.environ.get("CUZARR_EMULATION_ASAN") == "1"
 _COMMON = ["-std=c++17", "-fPIC", "-g", "-Wall", "-Wno-unknown-pragmas"]
 #: Calls, not inlined shadow checks; every access but those of stack variables proven in bounds.
 _TRACED = [
-    "-O1", "-DCUZARR_TRACED", "-fsanitize=kernel-address", "--param", "asan-instrumentation-with-call-threshold=0",
+    "-O1", "-DCUZARR_TRACED", "-fsanitize=kernel-address",
+    "--param", "asan-instrumentation-with-call-threshold=0",
     "--param", "asan-stack=0", "--param", "asan-globals=0",
 ]  # fmt: skip
 _SANITIZED = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]

@@ -14,7 +14,6 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +105,8 @@ class Device:
         bisect.insort(self.starts, address)
         return address
 
-    def begin(self, stream: int, seq: int, kind: int, clock: npt.NDArray[np.int64], label: str) -> None:
+    def begin(self, stream: int, seq: int, kind: int, clock: npt.NDArray[np.int64],
+              label: str) -> None:  # fmt: skip
         """Open an operation; what follows is checked as its doing."""
         self.label = label
         number = self.cdll.emu_begin(stream, seq, kind, clock.ctypes.data, len(clock))
@@ -122,7 +122,8 @@ class Device:
         self.access(address, nbytes, mode)
         return raw_bytes(address, nbytes)
 
-    def launch(self, entry: int, words: npt.NDArray[np.uint64], grid: int, block: int, seed: int) -> None:
+    def launch(self, entry: int, words: npt.NDArray[np.uint64], grid: int, block: int,
+               seed: int) -> None:  # fmt: skip
         """Run a kernel as the open operation."""
         if self.cdll.emu_launch(entry, words.ctypes.data, len(words), grid, block, seed):
             raise EmulationError(self._explain(kernel=True))

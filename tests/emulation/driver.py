@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ class Driver:
         self._buffers: list[DeviceBuffer] = []
         self._hosts: list[npt.NDArray[Any]] = []
 
-    def __enter__(self) -> Driver:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
@@ -58,7 +58,9 @@ class Driver:
         """Return a host copy of device memory."""
         dtype = np.dtype(dtype)
         count = int(np.prod(shape, dtype=np.int64))
-        return self.runtime.read(ptr, count * dtype.itemsize, self.stream).view(dtype).reshape(shape)
+        return (
+            self.runtime.read(ptr, count * dtype.itemsize, self.stream).view(dtype).reshape(shape)
+        )
 
     def run(self, kernel: str, grid: int, *args: Any, block: int = 256) -> None:
         """Launch with Python numbers: each becomes what the kernel's signature says."""

@@ -18,8 +18,12 @@ import numpy as np
 from tests.emulation.device import READ, WRITE, EmulationError, UndefinedBehaviourError
 
 _ALIGNMENTS = {
-    "LZ4": (1, 1, 1), "Snappy": (1, 1, 1), "Zstd": (1, 1, 8), "Gzip": (1, 1, 1), "Deflate": (4, 1, 1),
-}  # fmt: skip
+    "LZ4": (1, 1, 1),
+    "Snappy": (1, 1, 1),
+    "Zstd": (1, 1, 8),
+    "Gzip": (1, 1, 1),
+    "Deflate": (4, 1, 1),
+}
 _CANNOT_DECOMPRESS = 12  # nvcompErrorCannotDecompress
 
 
@@ -41,7 +45,7 @@ class EmulatedNvComp:
     def decompress_temp_bytes(self, fmt: str, n: int, max_chunk: int, max_total: int) -> int:
         self._known(fmt)
         if max_total > n * max_chunk:
-            raise EmulationError(f"max_total {max_total} is more than {n} chunks of {max_chunk} bytes")
+            raise EmulationError(f"max_total {max_total} for {n} chunks of {max_chunk} bytes")
         return 3 * max_total + 1024 if fmt == "Zstd" else 16 * n
 
     def alignments(self, fmt: str) -> tuple[int, int, int]:
@@ -100,8 +104,8 @@ class EmulatedNvComp:
                 problem = f"{len(plain)} decoded bytes for {capacity}"
         if self.on_undefined == "raise":
             raise UndefinedBehaviourError(
-                f"a {fmt} stream of {size} bytes reached nvCOMP, which does not define what follows: "
-                f"{problem}"
+                f"a {fmt} stream of {size} bytes reached nvCOMP, which does not define what "
+                f"follows: {problem}"
             )
         device.view(target, capacity, WRITE)[:] = 0x5A
         return 0, capacity

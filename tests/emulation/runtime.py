@@ -188,7 +188,8 @@ class EmulatedRuntime:
 
             def run() -> None:
                 if host.view().tobytes() != snapshot:
-                    raise EmulationError(f"{self.device.label}: its host memory changed before it ran")
+                    label = self.device.label
+                    raise EmulationError(f"{label}: its host memory changed before it ran")
                 self.device.view(dst, host.nbytes, WRITE)[:] = np.frombuffer(snapshot, np.uint8)
 
             self.scheduler.push(stream, f"upload of {nbytes} bytes", run)
@@ -239,7 +240,8 @@ class EmulatedRuntime:
             )
         words = np.zeros(max(len(args), 1), np.uint64)
         for i, value in enumerate(args):
-            words[i : i + 1].view(np.uint8)[: value.dtype.itemsize] = np.frombuffer(value.tobytes(), np.uint8)
+            raw = np.frombuffer(value.tobytes(), np.uint8)
+            words[i : i + 1].view(np.uint8)[: len(raw)] = raw
         with self._enter(stream):
             seed = self.scheduler.random.getrandbits(30)
 
@@ -284,7 +286,9 @@ class EmulatedRuntime:
         view = np.ndarray(value.shape, value.dtype, raw, -low, value.strides)
         return np.array(view, order="C")
 
-    def describe(self, array: EmulatedArray) -> tuple[int, tuple[int, ...], tuple[int, ...], np.dtype[Any]]:
+    def describe(
+        self, array: EmulatedArray
+    ) -> tuple[int, tuple[int, ...], tuple[int, ...], np.dtype[Any]]:
         if not self.is_device_array(array):
             raise EmulationError(f"not an array of this device: {type(array)}")
         return array.ptr, array.shape, array.strides, array.dtype
@@ -349,7 +353,7 @@ class _HostBytes:
             self.address = source.ptr + offset
         elif isinstance(source, np.ndarray):
             if not source.flags.c_contiguous or (writable and not source.flags.writeable):
-                raise EmulationError("a copy from or to host memory that is not contiguous or read-only")
+                raise EmulationError("a copy with host memory that is strided or read-only")
             self.address = source.ctypes.data + offset
             while isinstance(owner.base, (np.ndarray, memoryview)):
                 owner = owner.base.obj if isinstance(owner.base, memoryview) else owner.base
@@ -357,7 +361,8 @@ class _HostBytes:
                     break
         else:
             raise EmulationError(f"host memory must be pinned or a NumPy array, not {type(source)}")
-        if isinstance(owner, np.ndarray) and owner.base is None or isinstance(owner, PinnedBuffer):
+        plain = isinstance(owner, np.ndarray) and owner.base is None
+        if plain or isinstance(owner, PinnedBuffer):
             self._owner: Any = weakref.ref(owner)
         else:  # bytes and such cannot be watched, so they are kept
             self._owner = lambda: owner

@@ -78,7 +78,9 @@ def test_a_missing_wait_is_caught(seed):
     host = np.arange(100, dtype=np.uint8)
     source, target = bytes_on(runtime, first, host), runtime.alloc(100, second)
     runtime.record(first)
-    with pytest.raises(EmulationError, match=r"no event orders before it|never written|outside any"):
+    with pytest.raises(
+        EmulationError, match=r"no event orders before it|never written|outside any"
+    ):
         held = queue_copy(runtime, second, target.ptr, source.ptr, 100)  # noqa: F841
         runtime.synchronize()
     runtime.close(check=False)
@@ -92,7 +94,8 @@ def test_a_race_names_both_sides(runtime):
     runtime.memset(buffer.ptr + 32, 2, 16, second)
     with pytest.raises(EmulationError, match=(
         r"memset of \d+ bytes \(stream [12], queued at tests/unit/test_emulation.py:\d+\) writes .*"
-        r"of the 64 bytes allocated at tests/unit/test_emulation.py:\d+; the other operation is memset"
+        r"of the 64 bytes allocated at tests/unit/test_emulation.py:\d+; "
+        r"the other operation is memset"
     )):  # fmt: skip
         runtime.synchronize()
 
@@ -257,7 +260,8 @@ def test_launches_that_meet_in_an_atomic_need_no_event_but_a_reader_does():
         zero = np.uint64(0)
         for base, stream in enumerate(streams):
             runtime.launch("check_statuses", 1, 32, [
-                table, zero, zero, zero, np.int64(4), np.uint64(10 - base), zero, np.uint64(word.ptr),
+                table, zero, zero, zero, np.int64(4), np.uint64(10 - base), zero,
+                np.uint64(word.ptr),
             ], stream)  # fmt: skip
         if ordered:
             runtime.stream_wait(streams[0], runtime.record(streams[1]))
@@ -274,7 +278,9 @@ def test_launches_that_meet_in_an_atomic_need_no_event_but_a_reader_does():
 def test_leaks_are_errors_at_close():
     runtime = EmulatedRuntime()
     buffer = runtime.alloc(64, runtime.new_stream())
-    with pytest.raises(EmulationError, match=r"still held at close: 64 bytes allocated at tests/unit/"):
+    with pytest.raises(
+        EmulationError, match=r"still held at close: 64 bytes allocated at tests/unit/"
+    ):
         runtime.close()
     assert buffer.nbytes == 64
     with pytest.raises(EmulationError, match="runtime is closed"):
@@ -327,7 +333,8 @@ def test_arrays_hide_their_elements(runtime):
         array[0] = 1
     host = np.arange(24).reshape(2, 3, 4)
     for view in (
-        lambda a: a, lambda a: a.T, lambda a: a[1], lambda a: a[:, ::-1, 1::2], lambda a: a[..., None, -1],
+        lambda a: a, lambda a: a.T, lambda a: a[1], lambda a: a[:, ::-1, 1::2],
+        lambda a: a[..., None, -1],
         lambda a: a.reshape(6, 4), lambda a: a.reshape((4, -1)), lambda a: a.reshape(2, 1, 3, 4),
         lambda a: a[:, :, :2].reshape(2, 3, 1, 2), lambda a: a.transpose(1, 0, 2),
     ):  # fmt: skip
@@ -371,10 +378,13 @@ def decompress(runtime, fmt, streams, capacity):
     temp_bytes = nvcomp.decompress_temp_bytes(fmt, n, capacity, capacity * n)
     temp, status, actual = (runtime.alloc(size, stream) for size in (temp_bytes, 4 * n, 8 * n))
     columns, (p, sizes, caps, outs) = tables(
-        runtime, stream, np.array(pointers, np.uint64), np.array([len(s) for s in streams], np.uint64),
-        np.full(n, capacity, np.uint64), np.uint64(target.ptr) + np.arange(n, dtype=np.uint64) * np.uint64(capacity),
+        runtime, stream, np.array(pointers, np.uint64),
+        np.array([len(s) for s in streams], np.uint64), np.full(n, capacity, np.uint64),
+        np.array([target.ptr + i * capacity for i in range(n)], np.uint64),
     )  # fmt: skip
-    nvcomp.decompress(fmt, p, sizes, caps, actual.ptr, n, temp.ptr, temp_bytes, outs, status.ptr, stream)
+    nvcomp.decompress(
+        fmt, p, sizes, caps, actual.ptr, n, temp.ptr, temp_bytes, outs, status.ptr, stream
+    )
     codes = runtime.read(status.ptr, 4 * n, stream).view(np.int32)
     made = runtime.read(actual.ptr, 8 * n, stream).view(np.uint64)
     out = runtime.read(target.ptr, capacity * n, stream).reshape(n, capacity)

@@ -16,7 +16,7 @@ TYPESIZES = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 24, 32, 100, 255]
 
 
 def shuffled_blocks(chunk):
-    """Return (decompressed but still shuffled blocks, typesize) of a Blosc chunk with LZ4 streams."""
+    """Return (decompressed but still shuffled blocks, typesize) of a Blosc chunk of LZ4."""
     _, _, flags, typesize, nbytes, blocksize, cbytes = struct.unpack_from("<BBBBIII", chunk)
     assert len(chunk) == cbytes
     assert not flags & 2, "memcpyed: nothing is shuffled"
@@ -43,7 +43,9 @@ def lz4(data, size):
     return out.tobytes()
 
 
-def unshuffle(kernel, blocks, typesizes, *, seed=0, source_offset=0, target_offset=0, grid=0, tile=16384):
+def unshuffle(
+    kernel, blocks, typesizes, *, seed=0, source_offset=0, target_offset=0, grid=0, tile=16384
+):
     sizes = np.array([len(b) for b in blocks], np.int64)
     tiles = tile_table(sizes, tile)
     with Driver(seed) as device:
@@ -75,7 +77,9 @@ def compress(raw, shuffle, blocksize):
 
 @pytest.mark.parametrize("typesize", TYPESIZES)
 @pytest.mark.parametrize("shuffle", [1, 2])
-@pytest.mark.parametrize(("elements", "blocksize"), [(4096, 0), (1000, 4096), (3333, 2048), (517, 0)])
+@pytest.mark.parametrize(
+    ("elements", "blocksize"), [(4096, 0), (1000, 4096), (3333, 2048), (517, 0)]
+)
 def test_blocks_of_numcodecs(typesize, shuffle, elements, blocksize):
     raw = smooth(typesize, elements, seed=typesize)
     chunk = compress(raw, shuffle, blocksize)
@@ -93,7 +97,9 @@ def test_blocks_of_numcodecs(typesize, shuffle, elements, blocksize):
 
 
 @pytest.mark.parametrize("kernel", ["blosc_unshuffle", "blosc_bitunshuffle"])
-@pytest.mark.parametrize(("source_offset", "target_offset"), [(0, 0), (4, 16), (1, 4), (3, 2), (16, 1)])
+@pytest.mark.parametrize(
+    ("source_offset", "target_offset"), [(0, 0), (4, 16), (1, 4), (3, 2), (16, 1)]
+)
 def test_blocks_of_any_alignment_type_and_size_in_one_launch(kernel, source_offset, target_offset):
     rng = np.random.default_rng(source_offset)
     typesizes, blocks, expected = [], [], []

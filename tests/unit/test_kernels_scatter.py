@@ -20,7 +20,8 @@ class Case:
     """Rows between some chunks and an array, with what NumPy makes of them."""
 
     def __init__(self, rng, item, n, chunk_shape, lists, *, order="C", swap=0, missing=(),
-                 chunk_offset=0, array_offset=0, array_step=1, negative=False, gap=0, slack=2):  # fmt: skip
+                 chunk_offset=0, array_offset=0, array_step=1, negative=False, gap=0,
+                 slack=2):  # fmt: skip
         self.item, self.n, self.swap, self.missing = item, n, swap, set(missing)
         self.dtype = np.dtype(ITEMS[item])
         self.chunk_shape, s = chunk_shape, len(chunk_shape)
@@ -101,7 +102,9 @@ class Case:
             chunk_ptrs = []
             for i, chunk in enumerate(self.chunks):
                 flat = chunk.ravel(order="K") if chunk.size else chunk.reshape(0)
-                chunk_ptrs.append(0 if i in self.missing else device.put(flat, offset=self.chunk_offset))
+                chunk_ptrs.append(
+                    0 if i in self.missing else device.put(flat, offset=self.chunk_offset)
+                )
             base = device.put(self.base, offset=self.array_offset)
             first = self.view.ctypes.data - self.base.ctypes.data
             low, high = -first, self.base.nbytes - first
@@ -172,7 +175,9 @@ def test_scatter_and_gather_are_numpy_indexing(data):
     n = data.draw(st.integers(1, 5)) if s else 1
     shape = tuple(data.draw(st.integers(1, 9)) for _ in range(s))
     lists = [data.draw(st.sampled_from([False, False, True])) for _ in range(s)]
-    swap = data.draw(st.sampled_from({1: [0], 2: [0, 2], 4: [0, 4], 8: [0, 8, 4], 16: [0, 8]}[item]))
+    swap = data.draw(
+        st.sampled_from({1: [0], 2: [0, 2], 4: [0, 4], 8: [0, 8, 4], 16: [0, 8]}[item])
+    )
     case = Case(
         rng, item, n, shape, lists,
         order=data.draw(st.sampled_from("CF")), swap=swap,
@@ -233,8 +238,9 @@ def _points(device, chunks, index, out_index, ptr, array, item, flat, chunk_byte
     total = len(out_index) * item
     device.run(
         f"scatter_{item}", -(-int(tile[-1]) // 8), device.table(chunks, np.uint64),
-        device.put(ptr[:-1, None]), device.put(count[:, None]), device.put(np.zeros((n, 1), np.int64)),
-        device.put(np.array(axes, np.int64)), device.put(flat) if len(flat) else 0, device.put(tile),
+        device.put(ptr[:-1, None]), device.put(count[:, None]),
+        device.put(np.zeros((n, 1), np.int64)), device.put(np.array(axes, np.int64)),
+        device.put(flat) if len(flat) else 0, device.put(tile),
         n, 1, len(flat), array, 0, total, chunk_bytes, 0, 0, 0, bad, base,
     )  # fmt: skip
     return bad
@@ -264,7 +270,8 @@ def test_points_in_transposed_chunks(order):
 
 
 @pytest.mark.parametrize(
-    ("position", "flat"), [(10, ()), (-1, ()), (2**61, ()), (10, ((2, 20), (5, 4))), (-1, ((10, 4),))]
+    ("position", "flat"),
+    [(10, ()), (-1, ()), (2**62, ()), (10, ((2, 20), (5, 4))), (-1, ((10, 4),))],
 )  # fmt: skip
 def test_a_list_that_leads_outside_is_reported_and_not_followed(position, flat):
     with Driver(1) as device:
@@ -286,8 +293,8 @@ def test_a_row_that_leads_outside_is_reported_and_left_out(start):
         device.run(
             "scatter_4", 1, device.table(chunks, np.uint64), device.put(np.array(start)[:, None]),
             device.put(np.full((3, 1), 5)), device.put(np.array([[0], [5], [10]])),
-            device.put(np.array([[1, 4, 4, 0, 0]])), 0, device.table(range(4)), 3, 1, 0, array, 0, 60,
-            40, 0, 0, 0, bad, 100,
+            device.put(np.array([[1, 4, 4, 0, 0]])), 0, device.table(range(4)), 3, 1, 0, array, 0,
+            60, 40, 0, 0, 0, bad, 100,
         )  # fmt: skip
         assert device.get(bad, 1, np.uint64)[0] == 102
         np.testing.assert_array_equal(
@@ -300,9 +307,9 @@ def test_gather_from_a_broadcast_value():
         value = device.put(np.float32(3.5))
         chunk = device.filled(4 * 6 * 8, 0)
         device.run(
-            "gather_4", 1, device.table([chunk], np.uint64), device.put([[1, 2]]), device.put([[3, 4]]),
-            device.put([[0, 0]]), device.put([[1, 32, 0, 0, 0], [1, 4, 0, 0, 0]]), 0,
-            device.table([0, 1]), 1, 2, 0, value, 0, 4, 192, 0, 0, 0, 0, 0,
+            "gather_4", 1, device.table([chunk], np.uint64), device.put([[1, 2]]),
+            device.put([[3, 4]]), device.put([[0, 0]]), device.put([[1, 32, 0, 0, 0], [1, 4, 0, 0, 0]]),
+            0, device.table([0, 1]), 1, 2, 0, value, 0, 4, 192, 0, 0, 0, 0, 0,
         )  # fmt: skip
         expected = np.zeros((6, 8), "f4")
         expected[1:4, 2:6] = 3.5

@@ -16,7 +16,10 @@ NO_BAD = 2**64 - 1
 
 
 def upload_segments(device, segments, offsets):
-    return [device.put(np.frombuffer(s, np.uint8), offset=o) for s, o in zip(segments, offsets, strict=True)]
+    return [
+        device.put(np.frombuffer(s, np.uint8), offset=o)
+        for s, o in zip(segments, offsets, strict=True)
+    ]
 
 
 def random_segments(rng, sizes):
@@ -117,8 +120,8 @@ def test_checksum_mismatches_are_reported_by_chunk():
             status, first = device.filled(40, 0), device.filled(8, 0xFF)
             expected = [p + int(n) for p, n in zip(pointers, sizes, strict=True)]
             owner = device.put([9, 7, 5, 8], np.int32)
-            device.run("crc32c_check", 1, lengths, partial, device.table(expected, np.uint64), owner, 4,
-                       1000, status, first)  # fmt: skip
+            device.run("crc32c_check", 1, lengths, partial, device.table(expected, np.uint64),
+                       owner, 4, 1000, status, first)  # fmt: skip
             found = device.get(status, 10, np.int32)
             wanted = np.zeros(10, np.int32)
             if flip >= 0:

@@ -12,7 +12,10 @@ from cuzarr.errors import DeviceError, MissingPackageError
 from tests.emulation.build import load
 
 ARCHS = ["sm_75", "sm_80", "sm_90", "sm_100", "sm_120"]
-SMALL = {"a.cuh": "#define N 3\n", "a.cu": '#include "a.cuh"\nextern "C" __global__ void k(int* p) { *p = N; }\n'}
+SMALL = {
+    "a.cuh": "#define N 3\n",
+    "a.cu": '#include "a.cuh"\nextern "C" __global__ void k(int* p) { *p = N; }\n',
+}
 
 
 @pytest.fixture
@@ -43,13 +46,23 @@ def test_every_kernel_compiles_without_spills_or_warnings(arch):
     assert "warning" not in log, log
     for name in load().kernels:  # the names that the emulation found by preprocessing
         assert name.encode() + b"\0" in cubin
-    spills = [line for line in log.splitlines()
-              if (found := re.search(r"(\d+) bytes spill stores", line)) and int(found[1]) > 32]  # fmt: skip
-    assert not spills, log
+    assert max(spills(log, "copy_plane")) == 0, log  # the loops that move most of the data
+    # What is done once per tile may keep a few registers in the stack.
+    assert max(spills(log, "")) <= 128, log
+
+
+def spills(log, function):
+    """Bytes that each function whose name contains ``function`` spills, from the log of ptxas."""
+    pattern = r"properties for (\S+)\n.*?(\d+) bytes spill stores"
+    found = [int(spilled) for name, spilled in re.findall(pattern, log) if function in name]
+    assert found
+    return found
 
 
 def test_options_keep_the_bits_of_ieee_arithmetic():
-    assert {"-ftz=false", "-fmad=false", "-prec-div=true", "-prec-sqrt=true"} <= set(kernels.OPTIONS)
+    assert {"-ftz=false", "-fmad=false", "-prec-div=true", "-prec-sqrt=true"} <= set(
+        kernels.OPTIONS
+    )
 
 
 def test_the_key_depends_on_all_that_makes_a_cubin():
@@ -115,7 +128,9 @@ def test_the_cache_folder(monkeypatch):
 def test_an_error_in_a_kernel_is_told_in_nvrtcs_words(small):
     sources, _, _ = small
     sources["a.cu"] = 'extern "C" __global__ void k() { undeclared = 1; }\n'
-    with pytest.raises(DeviceError, match=r'(?s)cannot compile the kernels .*identifier "undeclared"'):
+    with pytest.raises(
+        DeviceError, match=r'(?s)cannot compile the kernels .*identifier "undeclared"'
+    ):
         kernels.compile_kernels("sm_80")
 
 

@@ -3,8 +3,8 @@
 1. :func:`kernel_sources` finds the sources: ``cuzarr/_kernels`` in an installed wheel, ``kernels/``
    of the repository in an editable install.
 2. :func:`compile_kernels` compiles all of them to one cubin for an architecture. The options keep
-   subnormal numbers and forbid contraction to fused multiply-adds, so that kernels give the bits that
-   NumPy gives; CuPy's own compiler adds ``-ftz=true``, hence is never used.
+   subnormal numbers and forbid contraction to fused multiply-adds, so that kernels give the bits
+   that NumPy gives; CuPy's own compiler adds ``-ftz=true``, hence is never used.
 3. The cubin is kept in ``$CUZARR_CACHE_DIR``, else the XDG cache directory, under a hash of every
    ``.cu`` and ``.cuh``, the options, NVRTC's version and the architecture.
 
@@ -60,9 +60,9 @@ def compile_kernels(arch: str, *, major: int | None = None) -> bytes:
     return _compiled(arch, nvrtc, tuple(sorted(kernel_sources().items())))
 
 
-def cubin(kernel: str, arch: str) -> bytes:
+def cubin(kernel: str, arch: str, *, major: int | None = None) -> bytes:
     """Return the cubin that holds a kernel; raises ``DeviceError`` if none does."""
-    found = compile_kernels(arch)
+    found = compile_kernels(arch, major=major)
     if kernel.encode() + b"\0" not in found:
         raise DeviceError(f"there is no kernel {kernel!r} in {', '.join(kernel_sources())}")
     return found
@@ -88,7 +88,7 @@ def tile_table(nbytes: npt.NDArray[np.int64], tile_bytes: int) -> npt.NDArray[np
 
 
 def kernel_sources() -> dict[str, str]:
-    """Return the text of every ``.cu`` and ``.cuh`` by name; raises ``DeviceError`` if there are none."""
+    """Return the text of every ``.cu`` and ``.cuh``; raises ``DeviceError`` if there are none."""
     package = Path(__file__).resolve().parent.parent
     searched = (package / "_kernels", package.parent.parent / "kernels")
     for folder in searched:
@@ -123,9 +123,8 @@ class Nvrtc:
         usable = [a for a in self.archs if a // 10 == wanted // 10 and a <= wanted]
         if not usable:
             known = ", ".join(f"sm_{a}" for a in self.archs)
-            raise DeviceError(
-                f"NVRTC {self.version[0]}.{self.version[1]} cannot compile for {arch}: it knows {known}"
-            )
+            version = ".".join(map(str, self.version))
+            raise DeviceError(f"NVRTC {version} cannot compile for {arch}: it knows {known}")
         return f"sm_{usable[-1]}"
 
     def compile(self, sources: Mapping[str, str], options: Sequence[str]) -> tuple[bytes, str]:
@@ -223,7 +222,7 @@ def _candidates() -> tuple[str, ...]:
     found: list[str] = []
     spec = importlib.util.find_spec("nvidia")
     for root in spec.submodule_search_locations or () if spec else ():
-        for layout in ("cu*/lib", "cuda_nvrtc/lib"):
+        for layout in ("cu[0-9]*/lib", "cuda_nvrtc/lib"):
             libraries = Path(root).glob(f"{layout}/libnvrtc.so.[0-9]*")
             found += sorted((str(path) for path in libraries), reverse=True)
     for variable in ("CUDA_HOME", "CUDA_PATH"):
