@@ -19,7 +19,6 @@ from cuzarr.engine.report import PlacementRecord
 from cuzarr.native.tables import Lists, WaveChunks
 from cuzarr.plan.chunk_plan import Int64, PlanRows
 
-
 _MOST_BYTES = 2**61  #: more has no room in the columns of the native code
 
 

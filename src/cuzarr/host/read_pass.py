@@ -117,7 +117,7 @@ class HostReadPass:
                 self._run(run)
 
     def _run(self, wave: Wave, workers: int = 1) -> None:
-        encoded = fetch_run(self.job.store, wave, self.chunk_bytes + self.chunk_bytes // 64 + 1024)
+        encoded = fetch_run(self.job, wave, self.chunk_bytes + self.chunk_bytes // 64 + 1024)
         if self._native is None:
             self._by_chunk(wave, encoded, range(len(wave)))
             return

@@ -101,8 +101,8 @@ class Calls:
         positions, sizes = np.empty(n, np.int64), np.empty(n, np.int64)
         statuses = np.empty(n, np.int32)
         used: int = self._do.read_files(
-            _path(root), keys, _int64("offsets", offsets), _int64("starts", starts), _int64("lengths", lengths),
-            slab, max(int(threads), 1), positions, sizes, statuses,
+            _path(root), keys, _int64("offsets", offsets), _int64("starts", starts),
+            _int64("lengths", lengths), slab, max(int(threads), 1), positions, sizes, statuses,
         )  # fmt: skip
         return positions, sizes, statuses, used
 

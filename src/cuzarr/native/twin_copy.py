@@ -11,7 +11,6 @@ import numpy.typing as npt
 from cuzarr.native.memory import memory
 from cuzarr.native.tables import MAX_AXES, Int64, Lists, UInt64
 
-
 Rows = tuple[
     Int64, Int64, Int64, Int64, Lists, Int64, int, Int64, int, int, bytes
 ]  #: start, count, out, step, lists, chunk_strides, array_ptr, array_strides, itemsize, swap, fill

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cuzarr.native.memory import memory
-from cuzarr.native.tables import DECODED, READ_MISSING, READ_OK, Bool, Int32, Int64
+from cuzarr.native.tables import DECODED, READ_MISSING, READ_NO_SPACE, READ_OK, Bool, Int32, Int64
 from cuzarr.native.twin_copy import Rows, check_rows, copy_rows
 from cuzarr.native.twin_decode import decode_batch
 from cuzarr.native.twin_files import check_ranges, read_files
@@ -26,8 +27,7 @@ def read_wave(
     if len(present) != n or (shape is not None and len(shape) != len(rows[3])):
         raise ValueError("present, shape: of another length")
     encoded = _Memory(n, *source) if len(source) == 2 else _Files(n, limit, *source)
-    decoded, outside = np.empty(nbytes + 1, np.uint8), False
-    target = np.array([decoded.ctypes.data], np.uint64)
+    decoded, outside = _Room(nbytes), False
     for i in range(n):
         statuses[i] = READ_OK
         if (rows[1][i] <= 0).any():
@@ -36,6 +36,10 @@ def read_wave(
             outside = True
             continue
         status, pointer, size = encoded.find(i) if present[i] else (READ_MISSING, 0, 0)
+        target = np.zeros(1, np.uint64)
+        if status == READ_OK:
+            target[0] = decoded.address()
+            status = READ_OK if target[0] else READ_NO_SPACE
         if status == READ_OK:
             found = np.empty(1, np.int32)
             decode_batch(
@@ -45,11 +49,27 @@ def read_wave(
             status = DECODED + int(found[0]) if found[0] else READ_OK
         if status in (READ_OK, READ_MISSING):
             row = (*(column[i : i + 1] for column in rows[:3]), *rows[3:])
-            copy_rows(True, target if status == READ_OK else np.zeros(1, np.uint64), row)  # type: ignore[arg-type]  # noqa: FBT003
+            copy_rows(True, target, row)  # type: ignore[arg-type]  # noqa: FBT003
         else:
             statuses[i] = status
     if outside:
         raise ValueError("rows: outside the chunk")
+
+
+class _Room:
+    """Memory that is allocated when it is needed; address 0 where there is not as much."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+        self._data: npt.NDArray[np.uint8] | None = None
+
+    def address(self) -> int:
+        if self._data is None:
+            try:
+                self._data = np.empty(max(self.nbytes, 1), np.uint8)
+            except MemoryError:
+                return 0
+        return self._data.ctypes.data
 
 
 class _Memory:
@@ -73,7 +93,7 @@ class _Files:
     def __init__(
         self, n: int, limit: int, root: bytes, keys: bytes, offsets: Any, starts: Any, lengths: Any
     ) -> None:
-        self.slab = np.empty(limit, np.uint8)
+        self.room = _Room(limit)
         self.root, self.keys, self.columns = root, keys, (offsets, starts, lengths)
         check_ranges(n, root, keys, offsets, starts, lengths)
 
@@ -81,11 +101,13 @@ class _Files:
         offsets, starts, lengths = self.columns
         one = slice(i, i + 1)
         position, size, status = np.empty(1, np.int64), np.empty(1, np.int64), np.empty(1, np.int32)
+        address = self.room.address()
+        slab = memory(address, self.room.nbytes if address else 0)
         read_files(
             self.root, self.keys, offsets[i : i + 2], starts[one], lengths[one],
-            memory(self.slab.ctypes.data, len(self.slab)), 1, position, size, status,
+            slab, 1, position, size, status,
         )  # fmt: skip
-        return int(status[0]), self.slab.ctypes.data + int(position[0]), int(size[0])
+        return int(status[0]), address + int(position[0]), int(size[0])
 
 
 def _inside(i: int, rows: Rows, nbytes: int) -> bool:

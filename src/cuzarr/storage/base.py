@@ -186,3 +186,15 @@ class ReadInto(Protocol):
     def read_into(self, batch: RequestBatch, slab: memoryview, *, threads: int = 1) -> Placed:
         """Read many byte ranges into a writable slab, each at a 16-byte aligned position."""
         ...
+
+
+@runtime_checkable
+class FileSource(Protocol):
+    """Optional capability: objects are files, which the native code may read by itself."""
+
+    def file_root(self, batch: RequestBatch) -> str:
+        """Check the keys of a batch and return the directory that they are relative to.
+
+        A symbolic link in the place of an object is left to ``get_many`` and ``read_into``.
+        """
+        ...

@@ -105,13 +105,18 @@ class LocalStore:
         sizes = np.array(count_bytes(values), np.int64)
         return Values(values, sizes, np.array(statuses, np.int32))
 
-    def read_into(self, batch: RequestBatch, slab: memoryview, *, threads: int = 1) -> Placed:
-        """Read many byte ranges into a writable slab, each at a 16-byte aligned position."""
+    def file_root(self, batch: RequestBatch) -> str:
+        """Check the keys of a batch and return the directory that they are relative to."""
         check_batch(batch)
         if not self.follow_links:
             self._links.check_batch(batch)
+        return self.root
+
+    def read_into(self, batch: RequestBatch, slab: memoryview, *, threads: int = 1) -> Placed:
+        """Read many byte ranges into a writable slab, each at a 16-byte aligned position."""
+        root = self.file_root(batch)
         positions, sizes, statuses, used = native.read_files(
-            self.root, batch.keys, batch.offsets, batch.starts, batch.lengths, slab, threads
+            root, batch.keys, batch.offsets, batch.starts, batch.lengths, slab, threads
         )
         placed = Placed(positions, sizes, statuses, used)
         linked = np.flatnonzero(statuses == Status.ERRNO + errno.ELOOP)

@@ -39,6 +39,8 @@ class MemoryStore:
         self.read_only = read_only
         self.store_dict: MutableMapping[Any, Any] = {} if store_dict is None else store_dict
         self._lock = threading.RLock()
+        # The values of a dict are there: no call waits for one, and none costs memory.
+        self.in_memory = type(self.store_dict) is dict
 
     def __str__(self) -> str:
         return f"memory://{id(self.store_dict)}"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from cuzarr.storage.base import (
     BytesLike,
+    FileSource,
     Names,
     Placed,
     ReadInto,
@@ -30,6 +31,7 @@ class ReadOnlyStore:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.parallel_safe = store.parallel_safe
+        self.in_memory = bool(getattr(store, "in_memory", False))
 
     def __str__(self) -> str:
         return str(self.store)
@@ -99,6 +101,16 @@ class _ReadOnlyReadInto(ReadOnlyStore):
         return self.store.read_into(batch, slab, threads=threads)
 
 
+class _ReadOnlyFiles(_ReadOnlyReadInto):
+    """The view of a store whose objects are files."""
+
+    store: FileSource  # type: ignore[assignment]
+
+    def file_root(self, batch: RequestBatch) -> str:
+        """Check the keys of a batch and return the directory that they are relative to."""
+        return self.store.file_root(batch)
+
+
 def read_only_view(store: Store) -> Store:
     """Return ``store`` itself if it is read-only, else a view that refuses writes.
 
@@ -106,4 +118,6 @@ def read_only_view(store: Store) -> Store:
     """
     if store.read_only:
         return store
-    return _ReadOnlyReadInto(store) if isinstance(store, ReadInto) else ReadOnlyStore(store)
+    if not isinstance(store, ReadInto):
+        return ReadOnlyStore(store)
+    return _ReadOnlyFiles(store) if isinstance(store, FileSource) else _ReadOnlyReadInto(store)
