@@ -227,7 +227,7 @@ class EmulatedRuntime:
         if kernel not in self.device.kernels:
             raise EmulationError(f"no kernel {kernel!r}; there are {sorted(self.device.kernels)}")
         entry, codes = self.device.kernels[kernel]
-        if not (1 <= grid < 2**31 and 1 <= block <= 1024):
+        if not (1 <= grid < 2**31 and block in range(32, 257, 32)):  # kernels/README.md
             raise EmulationError(f"{kernel}: grid {grid}, block {block}")
         if shared:
             raise EmulationError(f"{kernel}: no kernel takes dynamic shared memory")

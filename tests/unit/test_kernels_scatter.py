@@ -308,7 +308,8 @@ def test_gather_from_a_broadcast_value():
         chunk = device.filled(4 * 6 * 8, 0)
         device.run(
             "gather_4", 1, device.table([chunk], np.uint64), device.put([[1, 2]]),
-            device.put([[3, 4]]), device.put([[0, 0]]), device.put([[1, 32, 0, 0, 0], [1, 4, 0, 0, 0]]),
+            device.put([[3, 4]]), device.put([[0, 0]]),
+            device.put([[1, 32, 0, 0, 0], [1, 4, 0, 0, 0]]),
             0, device.table([0, 1]), 1, 2, 0, value, 0, 4, 192, 0, 0, 0, 0, 0,
         )  # fmt: skip
         expected = np.zeros((6, 8), "f4")
