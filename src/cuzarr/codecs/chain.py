@@ -28,7 +28,7 @@ from cuzarr.codecs.base import (
 from cuzarr.codecs.bytes import BytesCodec
 from cuzarr.codecs.registry import build_codec
 from cuzarr.codecs.transpose import TransposeCodec
-from cuzarr.errors import ChecksumError, ChunkDecodeError, ChunkEncodeError, CuzarrError
+from cuzarr.errors import ChecksumError, ChunkDecodeError, ChunkEncodeError, ChunkError
 from cuzarr.meta.spec import CodecSpec
 
 
@@ -134,8 +134,8 @@ class CodecChain:
         for i, codec in reversed(list(enumerate(self.byte_codecs))):
             try:
                 data = codec.decode(data, sizes[i], out if i == 0 else None)
-            except CuzarrError:
-                raise
+            except ChunkError as error:  # of a chunk within, which does not know the key
+                raise type(error)(key, error.codec, error.cause) from error
             except ChecksumMismatch as error:
                 raise ChecksumError(key, codec.name, str(error)) from error
             except Exception as error:
@@ -157,8 +157,8 @@ class CodecChain:
             for codec, decoded in reversed(self.array_codecs):
                 name = codec.name
                 array = codec.decode(array, decoded)
-        except CuzarrError:
-            raise
+        except ChunkError as error:
+            raise type(error)(key, error.codec, error.cause) from error
         except Exception as error:
             raise ChunkDecodeError(key, name, str(error) or repr(error)) from error
         return array
@@ -175,8 +175,8 @@ class CodecChain:
             for byte_codec in self.byte_codecs:
                 name = byte_codec.name
                 data = byte_codec.encode(data, self.serialized.dtype.itemsize)
-        except CuzarrError:
-            raise
+        except ChunkError as error:
+            raise type(error)(key, error.codec, error.cause) from error
         except Exception as error:
             raise ChunkEncodeError(key, name, str(error) or repr(error)) from error
         return data
