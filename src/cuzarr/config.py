@@ -9,6 +9,7 @@ key                          default    meaning
 ===========================  =========  ==========================================================
 device                       "auto"     "auto", "cpu", "cuda" or "cuda:N"
 default_zarr_format          3          format of new arrays and groups without a parent
+allow_pickle                 False      read arrays of pickled objects: runs code that they hold
 write_empty_chunks           False      store chunks that are all fill value
 order                        "C"        memory order of NumPy arrays that reads return
 host.threads                 None       threads of the host backend; None = processors we may use
@@ -36,6 +37,7 @@ import donfig
 DEFAULTS: dict[str, Any] = {
     "device": "auto",
     "default_zarr_format": 3,
+    "allow_pickle": False,
     "write_empty_chunks": False,
     "order": "C",
     "host": {"threads": None, "run_bytes": 2**20, "wave_chunks": 65536},

@@ -91,7 +91,7 @@ PROBLEMS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"codecs": [{"name": "sharding_indexed",
                   "configuration": {"chunk_shape": [1, 1], "codecs": 5}}]},
      ("codecs: expected a list of codecs, found 5",)),
-    ({"dtype": str, "fill_value": b"ab"}, ("fill_value: b'ab' is no object value",)),
+    ({"dtype": str, "fill_value": b"ab"}, ("fill_value: b'ab' is no string value",)),
     ({"dimension_names": ["x"]},
      ("dimension_names: has 1 names, but the array has 2 dimensions",)),
     ({"zarr_format": 2, "shards": (4, 6), "codecs": ["bytes"], "serializer": "bytes",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cuzarr.errors import MetadataError
-from cuzarr.meta import v3
+from cuzarr.meta import dtypes, v3
 from cuzarr.meta.spec import ArraySpec, ChunkKeyEncoding, CodecSpec, GroupSpec
 
 LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
@@ -122,7 +122,7 @@ DATA_TYPES: list[tuple[Any, Any, Any, Any]] = [
         {"name": "numpy.timedelta64", "configuration": {"unit": "s", "scale_factor": 1}},
         "m8[s]", "NaT", np.timedelta64("NaT", "s"),
     ),
-    ("string", "O", "a", np.str_("a")),
+    ("string", dtypes.STRING, "a", np.str_("a")),
     ("variable_length_bytes", "O", "YQ==", np.bytes_(b"a")),
 ]  # fmt: skip
 

@@ -5,9 +5,10 @@ from cuzarr.codecs import (
     bytes,
     crc32c,
     gzip,
-    numcodecs_adapter,
+    numcodecs_family,
     sharding,
     transpose,
+    vlen,
     zstd,
 )
 from cuzarr.codecs.registry import build_codecs, register_codec, registered_codecs
@@ -18,10 +19,11 @@ __all__ = [
     "bytes",
     "crc32c",
     "gzip",
-    "numcodecs_adapter",
+    "numcodecs_family",
     "register_codec",
     "registered_codecs",
     "sharding",
     "transpose",
+    "vlen",
     "zstd",
 ]

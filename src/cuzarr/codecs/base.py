@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
+Place = Literal["array", "serializer", "bytes"]
 Bytes = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
 
 
@@ -89,6 +90,10 @@ class ArrayBytesCodec(Codec):
 class BytesBytesCodec(Codec):
     """Bytes to bytes: compressors and checksums."""
 
+    def for_elements(self, dtype: np.dtype[Any]) -> Self:  # for subclasses
+        """Return the codec with what its configuration leaves to the data type of the array."""
+        return self
+
     def encode(self, data: Bytes, itemsize: int) -> Bytes:
         """Encode; ``itemsize`` is that of the elements that the bytes hold."""
         raise NotImplementedError
@@ -114,6 +119,14 @@ class BytesBytesCodec(Codec):
         ValueError
             The bytes are corrupt or of another size; ``ChecksumMismatch`` for checksums.
         """
+        raise NotImplementedError
+
+
+class UnplacedCodec(Codec):
+    """A codec that takes the kind of its place in the chain."""
+
+    def placed(self, place: Place) -> Codec:
+        """Return the codec of that kind."""
         raise NotImplementedError
 
 

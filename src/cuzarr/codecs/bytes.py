@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, cast
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from cuzarr.codecs.base import ArrayBytesCodec, Bytes, ChunkType
 from cuzarr.codecs.configuration import refuse_unknown, take_choice
 from cuzarr.codecs.registry import register_codec
+from cuzarr.meta.ml_types import is_ml
 
 
 @dataclass(frozen=True)
@@ -43,19 +45,32 @@ class BytesCodec(ArrayBytesCodec):
 
     def stored_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         """Return ``dtype`` in the stored byte order."""
+        if is_ml(dtype):
+            if self.endian is None and dtype.itemsize > 1:
+                raise ValueError(f"endian must be given for data type {dtype}")
+            return dtype
         if self.endian is None:
             if dtype.byteorder != "|" and dtype.kind != "V":
                 raise ValueError(f"endian must be given for data type {dtype}")
             return dtype
         return dtype.newbyteorder("<" if self.endian == "little" else ">")
 
+    def swaps(self, dtype: np.dtype[Any]) -> bool:
+        """Whether the stored bytes are in an order that no ``dtype`` of its kind says."""
+        return is_ml(dtype) and dtype.itemsize > 1 and self.endian != sys.byteorder
+
     def encode(self, array: npt.NDArray[Any], chunk: ChunkType) -> Bytes:
         """Return the bytes of a C-contiguous copy, or of the array itself."""
-        stored = np.ascontiguousarray(array, self.stored_dtype(chunk.dtype))
-        return stored.reshape(-1).view(np.uint8)
+        stored = np.ascontiguousarray(array, self.stored_dtype(chunk.dtype)).reshape(-1)
+        if self.swaps(chunk.dtype):
+            stored = stored.view(f"u{chunk.dtype.itemsize}").byteswap()
+        return stored.view(np.uint8)
 
     def decode(self, data: Bytes, chunk: ChunkType) -> npt.NDArray[Any]:
         """View the bytes as an array."""
+        if self.swaps(chunk.dtype):
+            swapped = np.frombuffer(data, f"u{chunk.dtype.itemsize}").byteswap()
+            return swapped.view(chunk.dtype).reshape(chunk.shape)
         return np.frombuffer(data, self.stored_dtype(chunk.dtype)).reshape(chunk.shape)
 
 

@@ -24,12 +24,16 @@ from cuzarr.codecs.base import (
     ChecksumMismatch,
     ChunkType,
     Codec,
+    UnplacedCodec,
 )
 from cuzarr.codecs.bytes import BytesCodec
 from cuzarr.codecs.registry import build_codec
 from cuzarr.codecs.transpose import TransposeCodec
 from cuzarr.errors import ChecksumError, ChunkDecodeError, ChunkEncodeError, ChunkError
 from cuzarr.meta.spec import CodecSpec
+
+#: Kinds whose byte order every copy swaps; of text and records NumPy knows what to swap.
+_SWAPPED = "iufcmM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +104,14 @@ class CodecChain:
         byte_codecs: list[BytesBytesCodec] = []
         serializer: ArrayBytesCodec | None = None
         current = chunk
-        for codec in built:
+        for codec in _placed(built):
             if isinstance(codec, ArrayArrayCodec) and serializer is None:
                 array_codecs.append((codec, current))
                 current = codec.resolve(current)
             elif isinstance(codec, ArrayBytesCodec) and serializer is None:
                 serializer = codec
             elif isinstance(codec, BytesBytesCodec) and serializer is not None:
-                byte_codecs.append(codec)
+                byte_codecs.append(codec.for_elements(chunk.dtype))
             else:
                 raise ValueError(
                     f"codec {codec.name!r} cannot stand there: a chain is array-to-array codecs, "
@@ -172,14 +176,29 @@ class CodecChain:
                 array = codec.encode(array, decoded)
             name = self.serializer.name
             data = self.serializer.encode(array, self.serialized)
+            plain = isinstance(self.serializer, BytesCodec)
+            itemsize = self.serialized.dtype.itemsize if plain else 1
             for byte_codec in self.byte_codecs:
                 name = byte_codec.name
-                data = byte_codec.encode(data, self.serialized.dtype.itemsize)
+                data = byte_codec.encode(data, itemsize)
         except ChunkError as error:
             raise type(error)(key, error.codec, error.cause) from error
         except Exception as error:
             raise ChunkEncodeError(key, name, str(error) or repr(error)) from error
         return data
+
+
+def _placed(codecs: Sequence[Codec]) -> list[Codec]:
+    """Give codecs of no kind of their own that of their place."""
+    last = max((i for i, c in enumerate(codecs) if isinstance(c, ArrayBytesCodec)), default=-1)
+    placed: list[Codec] = []
+    serialized = False
+    for i, codec in enumerate(codecs):
+        if isinstance(codec, UnplacedCodec):
+            codec = codec.placed("array" if i < last else "bytes" if serialized else "serializer")
+        serialized |= isinstance(codec, ArrayBytesCodec)
+        placed.append(codec)
+    return placed
 
 
 def _layout(
@@ -193,6 +212,8 @@ def _layout(
     if not all(isinstance(codec, TransposeCodec) for codec in array_codecs):
         return None
     dtype = serializer.stored_dtype(serialized.dtype)
+    if serializer.swaps(dtype) or (dtype != chunk.dtype and chunk.dtype.kind not in _SWAPPED):
+        return None
     strides = _c_strides(serialized.shape, dtype.itemsize)
     for codec in reversed(array_codecs):
         assert isinstance(codec, TransposeCodec)

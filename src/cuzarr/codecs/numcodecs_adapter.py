@@ -1,8 +1,9 @@
-"""``numcodecs.*``: any codec of the numcodecs registry, on the host (numcodecs.zarr3 spellings).
+"""``numcodecs.*``: codecs of the numcodecs registry, on the host (numcodecs.zarr3 spellings).
 
-1. Filters that work on elements (delta, quantize ...) become array-to-array codecs.
-2. Everything else works on bytes.
-3. A codec that would execute stored code (pickle) is refused.
+1. Filters that work on elements (delta, quantize...) are array-to-array codecs.
+2. Compressors and checksums are bytes-to-bytes codecs.
+3. ``numcodecs_serializers`` has those that make bytes of an array, and ``numcodecs_family`` says
+   which codec is of which kind.
 """
 
 from __future__ import annotations
@@ -13,26 +14,20 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any, ClassVar, Self
 
 import numcodecs
-import numcodecs.registry
 import numpy as np
 import numpy.typing as npt
 
 from cuzarr.codecs.base import ArrayArrayCodec, Bytes, BytesBytesCodec, ChunkType, Codec
 from cuzarr.codecs.blosc import BloscCodec
-from cuzarr.codecs.registry import register_codec
 from cuzarr.codecs.streams import decompress_streams
 from cuzarr.codecs.zstd import ZstdCodec
 
 PREFIX = "numcodecs."
-_ELEMENTWISE = frozenset({"delta", "fixedscaleoffset", "quantize", "bitround", "astype"})
-_UNSAFE = frozenset({"pickle"})
-#: Codecs of Python objects: they need an object array, not bytes.
-_OBJECT = frozenset(
-    {"json", "json2", "msgpack", "msgpack2", "vlen-utf8", "vlen-bytes", "vlen-array", "categorize"}
-)
+_TYPED = frozenset(("delta", "fixedscaleoffset", "quantize", "categorize"))
 _SAME_BYTES: dict[str, BytesBytesCodec] = {"blosc": BloscCodec(), "zstd": ZstdCodec()}
 _STREAMS: dict[str, Callable[[], Any]] = {
     "bz2": bz2.BZ2Decompressor,
@@ -41,8 +36,8 @@ _STREAMS: dict[str, Callable[[], Any]] = {
 }
 
 
-class _NumcodecsCodec(Codec):
-    """What the two adapters share: ``id`` and the configuration of a numcodecs codec."""
+class NumcodecsCodec(Codec):
+    """What the adapters share: ``id`` and the configuration of a numcodecs codec."""
 
     codec_id: ClassVar[str]
     config: Mapping[str, Any]
@@ -57,7 +52,8 @@ class _NumcodecsCodec(Codec):
         return dict(self.config)
 
     @classmethod
-    def _checked(cls, configuration: Mapping[str, Any]) -> dict[str, Any]:
+    def checked(cls, configuration: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the configuration without the id; ``ValueError`` where numcodecs refuses it."""
         config = {name: value for name, value in configuration.items() if name != "id"}
         try:
             numcodecs.get_codec({"id": cls.codec_id, **config})
@@ -67,7 +63,7 @@ class _NumcodecsCodec(Codec):
 
 
 @dataclass(frozen=True)
-class NumcodecsBytesCodec(_NumcodecsCodec, BytesBytesCodec):
+class NumcodecsBytesCodec(NumcodecsCodec, BytesBytesCodec):
     """A numcodecs codec of bytes."""
 
     config: Mapping[str, Any]
@@ -75,14 +71,20 @@ class NumcodecsBytesCodec(_NumcodecsCodec, BytesBytesCodec):
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any]) -> Self:
         """Build from a document."""
-        return cls(cls._checked(configuration))
+        return cls(cls.checked(configuration))
+
+    def for_elements(self, dtype: np.dtype[Any]) -> Self:
+        """Return the codec with what it left to the data type of the array."""
+        if self.codec_id != "shuffle" or self.config.get("elementsize") is not None:
+            return self
+        return type(self)({**self.config, "elementsize": dtype.itemsize})
 
     def encode(self, data: Bytes, itemsize: int) -> Bytes:
         """Encode; the codec is told the element size through the type of its buffer."""
         raw = np.frombuffer(data, np.uint8)
         unsigned = f"u{itemsize}" if itemsize in (1, 2, 4, 8) else f"V{itemsize}"
         items = raw.view(unsigned) if raw.nbytes % itemsize == 0 else raw
-        return _as_bytes(self.inner.encode(items))
+        return as_bytes(self.inner.encode(items))
 
     def decode(self, data: Bytes, size: int | None, out: npt.NDArray[np.uint8] | None) -> Bytes:
         """Decode; the caller checks the size, which also bounds what compressors give."""
@@ -93,7 +95,7 @@ class NumcodecsBytesCodec(_NumcodecsCodec, BytesBytesCodec):
             return decompress_streams(new, data, size)
         if size is not None and self.codec_id == "lz4" and _lz4_size(data) != size:
             raise ValueError(f"expected {size} decoded bytes, the header says {_lz4_size(data)}")
-        return _as_bytes(self.inner.decode(data))
+        return as_bytes(self.inner.decode(data))
 
     def _stream(self) -> Callable[[], Any] | None:
         inner = self.inner
@@ -103,7 +105,7 @@ class NumcodecsBytesCodec(_NumcodecsCodec, BytesBytesCodec):
 
 
 @dataclass(frozen=True)
-class NumcodecsArrayCodec(_NumcodecsCodec, ArrayArrayCodec):
+class NumcodecsArrayCodec(NumcodecsCodec, ArrayArrayCodec):
     """A numcodecs filter of elements, applied to the flattened array."""
 
     config: Mapping[str, Any]
@@ -117,6 +119,10 @@ class NumcodecsArrayCodec(_NumcodecsCodec, ArrayArrayCodec):
         """Return the chunk type with the encoded data type."""
         config = {**self._defaults(chunk.dtype), **self.config}
         object.__setattr__(self, "config", config)
+        if self.codec_id == "packbits":
+            # One byte says how many bits of the last one are padding.
+            length = 1 + -(-prod(chunk.shape) // 8)
+            return ChunkType((length,), np.dtype("u1"), np.uint8(0))
         inner = self.inner
         name = "encode_dtype" if self.codec_id == "astype" else "astype"
         dtype = np.dtype(getattr(inner, name, None) or chunk.dtype)
@@ -125,12 +131,13 @@ class NumcodecsArrayCodec(_NumcodecsCodec, ArrayArrayCodec):
     def _defaults(self, dtype: np.dtype[Any]) -> dict[str, Any]:
         if self.codec_id == "astype":
             return {"decode_dtype": dtype.str}
-        return {} if self.codec_id == "bitround" else {"dtype": dtype.str}
+        return {"dtype": dtype.str} if self.codec_id in _TYPED else {}
 
     def encode(self, array: npt.NDArray[Any], chunk: ChunkType) -> npt.NDArray[Any]:
         """Encode the elements in C order."""
-        encoded = self.inner.encode(np.ascontiguousarray(array).reshape(-1))
-        return np.asarray(encoded).reshape(chunk.shape)
+        elements = np.ascontiguousarray(array).reshape(-1)
+        encoded = np.asarray(self.inner.encode(elements))
+        return encoded if self.codec_id == "packbits" else encoded.reshape(chunk.shape)
 
     def decode(self, array: npt.NDArray[Any], chunk: ChunkType) -> npt.NDArray[Any]:
         """Decode the elements in C order."""
@@ -142,19 +149,8 @@ def _lz4_size(data: Bytes) -> int:
     return int.from_bytes(memoryview(data)[:4], "little")
 
 
-def _as_bytes(value: Any) -> Bytes:
+def as_bytes(value: Any) -> Bytes:
+    """Return what a numcodecs codec gave as bytes-like."""
     if isinstance(value, bytes | bytearray):
         return value
     return np.ascontiguousarray(value).reshape(-1).view(np.uint8)
-
-
-def _register_all() -> None:
-    for codec_id in sorted(numcodecs.registry.codec_registry):
-        if codec_id in _UNSAFE or codec_id in _OBJECT:
-            continue
-        base = NumcodecsArrayCodec if codec_id in _ELEMENTWISE else NumcodecsBytesCodec
-        members = {"name": PREFIX + codec_id, "codec_id": codec_id, "__module__": __name__}
-        register_codec(PREFIX + codec_id, type(f"{base.__name__}_{codec_id}", (base,), members))
-
-
-_register_all()

@@ -12,6 +12,8 @@ from cuzarr.codecs.registry import build_codecs
 from cuzarr.codecs.sharding import ShardingCodec
 from cuzarr.engine.address import PlainAddress, ShardAddress
 from cuzarr.errors import MetadataError
+from cuzarr.meta.codec_specs import serializer_name
+from cuzarr.meta.fill import read_as
 from cuzarr.meta.spec import ArraySpec
 from cuzarr.storage.base import Store
 
@@ -57,9 +59,7 @@ def bind(spec: ArraySpec, store: Store, path: str, key: str, *, cache_indexes: b
     ------
     UnknownCodecError, MetadataError
     """
-    fill: np.generic = (
-        spec.fill_value if spec.fill_value is not None else np.zeros(1, spec.dtype)[0]
-    )
+    fill = read_as(spec.fill_value, spec.dtype, serializer_name(spec.codecs))
     chunk = ChunkType(spec.chunk_shape, spec.dtype, fill)
     codecs = build_codecs(key, spec.codecs)
     address = PlainAddress(f"{path}/" if path else "", spec.key_encoding)

@@ -40,7 +40,7 @@ class HostWritePass:
         self.chunk_bytes = max(job.chain.chunk.nbytes, 1)
         self.wave_chunks = max(4 * threads(), _WAVE_BYTES // self.chunk_bytes)
         self._chunks = 0
-        self._fill = job.fill_value.astype(job.chain.chunk.dtype)
+        self._fill: Any = np.array(job.fill_value, job.chain.chunk.dtype)[()]
 
     def gather(self, wave: Wave) -> Gathered:
         """Start the tasks of a wave."""
@@ -99,12 +99,14 @@ class HostWritePass:
         return encoded
 
 
-def _is_fill(chunk: npt.NDArray[Any], fill: np.generic) -> bool:
+def _is_fill(chunk: npt.NDArray[Any], fill: Any) -> bool:
     """Whether every element has exactly the bits of the fill value (-0.0 is not 0.0)."""
     if chunk.size == 0:
         return True
-    if chunk.dtype.hasobject:
+    if chunk.dtype.kind == "T":
         return bool((chunk == fill).all())
+    if chunk.dtype.hasobject:  # an element may be an array, which does not compare as one
+        return all(type(item) is type(fill) and item == fill for item in chunk.flat)
     if chunk.dtype.itemsize in (1, 2, 4, 8):
         bits = np.dtype(f"u{chunk.dtype.itemsize}")
         wanted = np.array(fill, chunk.dtype).reshape(1).view(bits)[0]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cuzarr.meta import codec_specs
+from cuzarr.meta import codec_specs, dtypes
 from cuzarr.meta.problems import Problems, named, show
 from cuzarr.meta.spec import JSON, CodecSpec
 
@@ -73,7 +73,7 @@ class CodecArguments:
             (serializers if codec_specs.is_serializer(spec) else after).append(spec)
         if not serializers:
             serialized = _dtype_after(array, self.dtype)
-            serializers += codec_specs.bytes_codecs(serialized.newbyteorder("="))
+            serializers += codec_specs.bytes_codecs(dtypes.native(serialized))
         return complete((*array, *serializers, *after), self.dtype, self.problems)
 
     def v2_compressor(self, default: dict[str, JSON]) -> dict[str, JSON] | None:
@@ -179,7 +179,7 @@ def complete(
 ) -> tuple[CodecSpec, ...]:
     """Fill in the parts of configurations that follow from the data type, or have a usual value."""
     result = []
-    native = dtype if dtype.hasobject else dtype.newbyteorder("=")
+    native = dtypes.native(dtype)
     for codec in codecs:
         result.append(_complete(codec, native, problems))
         native = _dtype_after([codec], native)

@@ -7,8 +7,8 @@
 3. :func:`parse_v3` parses the ``codecs`` of a ``zarr.json``; :func:`to_v3` writes them.
 
 A v2 filter says nothing about whether it works on arrays or on bytes, so the ones of numcodecs
-are listed here. An unknown one is taken for a filter of arrays, an unknown compressor for one of
-bytes; the registry of codecs refuses what it does not know.
+are listed here. Any other is given the array if it is the first to make bytes, as in v2, and bytes
+behind that; the registry of codecs refuses what it does not know.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from cuzarr.meta import dtypes
+from cuzarr.meta import dtypes, ml_types
 from cuzarr.meta.problems import Problems, integer, is_list, named, show
 from cuzarr.meta.spec import JSON, CodecSpec
 
@@ -34,7 +34,7 @@ SERIALIZERS = frozenset(
      "pcodec", "zfpy")
 )  # fmt: skip
 #: numcodecs ids that make bytes of bytes.
-_BYTES = frozenset(
+BYTES = frozenset(
     ("blosc", "zstd", "lz4", "zlib", "gzip", "bz2", "lzma", "shuffle", "crc32", "crc32c",
      "adler32", "fletcher32", "jenkins_lookup3", "base64", "n5_wrapper")
 )  # fmt: skip
@@ -61,20 +61,17 @@ def from_v2(
         identifier = _identifier(entry, place, problems)
         if identifier is None:
             continue
-        makes_bytes = identifier in _BYTES or (
-            place == "compressor" and identifier not in SERIALIZERS | _ARRAY
-        )
-        if not serialized and makes_bytes:
+        if identifier in BYTES and not serialized:
             codecs += bytes_codecs(dtype, "filters", problems)
             dtype = dtype if not dtype.hasobject else np.dtype("u1")
             serialized = True
-        elif serialized and not makes_bytes:
+        elif identifier in SERIALIZERS | ARRAYS and serialized:
             problems.add(place, f"{identifier!r} works on arrays, but stands after bytes")
         codecs.append(_codec_from_v2(identifier, entry, dtype, place, problems))
-        if identifier in SERIALIZERS:
-            serialized, dtype = True, np.dtype("u1")
-        elif not makes_bytes:
+        if identifier in ARRAYS:
             dtype = after_filter(identifier, entry, dtype, place, problems)
+        elif identifier not in BYTES:
+            serialized, dtype = True, np.dtype("u1")
     if not serialized:
         codecs += bytes_codecs(dtype, "filters", problems)
     return tuple(codecs)
@@ -93,7 +90,7 @@ def to_v2(
         rest.pop(0)
     ids = [codec_to_v2(codec) for codec in rest if codec.name != "bytes"]
     compressor = None
-    if rest and rest[-1].name != "bytes" and ids[-1]["id"] not in SERIALIZERS | _ARRAY:
+    if rest and rest[-1].name != "bytes" and ids[-1]["id"] not in SERIALIZERS | ARRAYS:
         compressor = ids.pop()
     return compressor, ids or None, order
 
@@ -171,7 +168,7 @@ def is_serializer(codec: CodecSpec) -> bool:
 
 def is_bytes_codec(codec: CodecSpec) -> bool:
     """Whether a codec is known to make bytes of bytes."""
-    return codec.name.removeprefix("numcodecs.") in _BYTES
+    return codec.name.removeprefix("numcodecs.") in BYTES
 
 
 def bytes_codecs(
@@ -184,6 +181,8 @@ def bytes_codecs(
                 place, "an object data type needs a filter that makes bytes, such as 'vlen-utf8'"
             )
         return []
+    if ml_types.is_ml(dtype) and dtype.itemsize > 1:
+        return [CodecSpec("bytes", {"endian": "little"})]
     if dtype.kind in "SVb" or dtype.itemsize == 1:
         return [CodecSpec("bytes")]
     return [CodecSpec("bytes", {"endian": {"<": "little", ">": "big"}[dtype.str[0]]})]
@@ -213,7 +212,7 @@ def blosc_typesize(dtype: DType) -> int:
     return dtype.itemsize if 0 < dtype.itemsize < 256 and not dtype.hasobject else 1
 
 
-_ARRAY = frozenset(
+ARRAYS = frozenset(
     ("delta", "fixedscaleoffset", "quantize", "bitround", "packbits", "astype", "categorize")
 )
 
@@ -252,6 +251,8 @@ def _codec_from_v2(
         return CodecSpec("zstd", {"level": level, "checksum": bool(rest.get("checksum", False))})
     if identifier in _SERIALIZER_NAMES:
         return CodecSpec(_SERIALIZER_NAMES[identifier], rest)
+    if identifier == "shuffle":
+        rest.setdefault("elementsize", 4)  # of numcodecs; in v3 it follows the data type
     return CodecSpec(f"numcodecs.{identifier}", rest)
 
 

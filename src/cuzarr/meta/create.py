@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from cuzarr.meta import codec_specs, dtypes, fill, v2, v3
+from cuzarr.meta import codec_specs, dtypes, fill, ml_types, v2, v3
 from cuzarr.meta.chunking import default_chunks, default_shards, inner_chunks, normalize_chunks
 from cuzarr.meta.codec_args import CodecArguments, sharding
 from cuzarr.meta.problems import Problems, lengths, show
@@ -27,6 +27,8 @@ DEFAULT_FILL: Final = object()  #: ``fill_value`` where the user names none
 V2_COMPRESSOR: Final[dict[str, JSON]] = {
     "id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1, "blocksize": 0,
 }  # fmt: skip
+#: Names of data types that NumPy does not know.
+_V3_NAMES: Final = frozenset((*dtypes.VARIABLE, *ml_types.BITS))
 V3_COMPRESSOR: Final = CodecSpec("zstd", {"level": 0, "checksum": False})
 
 
@@ -139,8 +141,7 @@ def new_array_spec(
         problems.add("shards", "cannot be given together with 'codecs'")
     if shard_shape is not None:
         chain = (sharding(chunk_shape, chain),)
-    if not data_type.hasobject:
-        data_type = data_type.newbyteorder("=")
+    data_type = dtypes.native(data_type)
     value = _fill_value(
         DEFAULT_FILL if fill_value is None else fill_value, data_type, serialized_by, problems
     )
@@ -181,14 +182,14 @@ def _shape(shape: Any, problems: Problems) -> tuple[int, ...] | None:
 
 def _data_type(dtype: Any, problems: Problems) -> tuple[DType, str | None] | None:
     """Return the dtype, and the serializer that a variable-length one needs."""
-    if dtype is str or isinstance(dtype, np.dtypes.StringDType):
-        return np.dtype("O"), "vlen-utf8"
+    if dtype is str or dtypes.is_string(dtype):
+        return dtypes.STRING, "vlen-utf8"
     if dtype is bytes:
         return np.dtype("O"), "vlen-bytes"
     if callable(getattr(dtype, "to_json", None)):  # a data type object of zarr-python
         dtype = dtype.to_json(zarr_format=3)
     if isinstance(dtype, Mapping) or (
-        isinstance(dtype, str) and (dtype in dtypes.VARIABLE or re.fullmatch(r"r[1-9]\d*", dtype))
+        isinstance(dtype, str) and (dtype in _V3_NAMES or re.fullmatch(r"r[1-9]\d*", dtype))
     ):
         return dtypes.from_v3(dtype, "dtype", problems)
     try:
@@ -196,8 +197,10 @@ def _data_type(dtype: Any, problems: Problems) -> tuple[DType, str | None] | Non
     except (TypeError, ValueError, SyntaxError, OverflowError, MemoryError) as error:
         problems.add("dtype", f"not a data type: {error}")
         return None
-    if found.kind in "SU" and not found.itemsize:  # np.dtype("U"): of any length
-        return np.dtype("O"), "vlen-utf8" if found.kind == "U" else "vlen-bytes"
+    if dtypes.is_string(found) or (found.kind == "U" and not found.itemsize):  # of any length
+        return dtypes.STRING, "vlen-utf8"
+    if found.kind == "S" and not found.itemsize:
+        return np.dtype("O"), "vlen-bytes"
     before = len(problems.found)
     parsed = dtypes.from_v2(dtypes.to_v2(found), "dtype", problems)
     return None if parsed is None or len(problems.found) > before else (found, None)

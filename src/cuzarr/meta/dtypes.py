@@ -5,8 +5,9 @@
 2. :func:`from_v3` and :func:`to_v3`: ``"float32"``, ``"r16"`` and the extension names that are
    in use, such as ``{"name": "fixed_length_utf32", "configuration": {"length_bytes": 20}}``.
 
-A variable-length string or bytes type is ``dtype("O")``; which of the two it is, the serializer
-of the chain says (:class:`~cuzarr.meta.spec.ArraySpec` has no other place for it).
+A variable-length string is :data:`STRING`, and variable-length bytes are ``dtype("O")``; what the
+elements of that are, the serializer of the chain says (:class:`~cuzarr.meta.spec.ArraySpec` has
+no other place for it).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from cuzarr.meta import ml_types
 from cuzarr.meta.problems import Problems, integer, is_list, named, show
 from cuzarr.meta.spec import JSON
 
@@ -29,6 +31,9 @@ _CORE = {
     "float16": "f2", "float32": "f4", "float64": "f8", "complex64": "c8", "complex128": "c16",
 }  # fmt: skip
 _CORE_NAMES = {np.dtype(code): name for name, code in _CORE.items()}
+_ALIASES = {"complex_float32": "complex64", "complex_float64": "complex128"}
+#: Variable-length strings: NumPy's own type where it has one (2.0), else objects.
+STRING: DType = np.dtypes.StringDType() if hasattr(np.dtypes, "StringDType") else np.dtype("O")
 #: v3 names of variable-length types, with the serializer that each needs.
 VARIABLE = {"string": "vlen-utf8", "variable_length_bytes": "vlen-bytes", "bytes": "vlen-bytes"}
 _VARIABLE_NAMES = {"vlen-utf8": "string", "vlen-bytes": "variable_length_bytes"}
@@ -46,6 +51,8 @@ _MAX_ITEMSIZE = 2**31 - 1  # of numpy
 def from_v2(value: JSON, place: str, problems: Problems) -> DType | None:
     """Parse a v2 ``dtype``: a typestr, or a list of ``[name, dtype]``, ``[name, dtype, shape]``."""
     if isinstance(value, str):
+        if value in ml_types.BITS:
+            return ml_types.from_name(value, place, problems)
         return _from_typestr(value, place, problems)
     if not is_list(value) or not value:
         problems.add(place, f"expected a typestr or a list of fields, found {show(value)}")
@@ -71,8 +78,10 @@ def from_v2(value: JSON, place: str, problems: Problems) -> DType | None:
 
 def to_v2(dtype: DType) -> JSON:
     """Return the v2 form of a dtype."""
+    if ml_types.is_ml(dtype):
+        return dtype.name
     if dtype.names is None:
-        return dtype.str
+        return "|O" if dtype.kind == "T" else dtype.str
     fields: list[JSON] = []
     for name in dtype.names:
         base, shape = _field(dtype, name)
@@ -93,10 +102,13 @@ def from_v3(value: JSON, place: str, problems: Problems) -> tuple[DType, str | N
         return None
     name, configuration = extension
     if name in VARIABLE:
-        return np.dtype("O"), VARIABLE[name]
+        return STRING if name == "string" else np.dtype("O"), VARIABLE[name]
     dtype: DType | None
+    name = _ALIASES.get(name, name)
     if name in _CORE:
         dtype = np.dtype(_CORE[name])
+    elif name in ml_types.BITS:
+        dtype = ml_types.from_name(name, place, problems)
     elif re.fullmatch(r"r[1-9]\d{0,9}", name, re.ASCII):
         bits = int(name[1:])
         if bits % 8:
@@ -119,9 +131,12 @@ def to_v3(dtype: DType, serializer: str | None = None) -> JSON:
     serializer : str or None
         Name of the array-to-bytes codec, which tells strings from bytes for ``dtype("O")``.
     """
-    native = dtype.newbyteorder("=")
-    if native in _CORE_NAMES:
-        return _CORE_NAMES[native]
+    if ml_types.is_ml(dtype):
+        return dtype.name
+    if native(dtype) in _CORE_NAMES:
+        return _CORE_NAMES[native(dtype)]
+    if dtype.kind == "T":
+        return "string"
     if dtype.kind == "O":
         if serializer in _VARIABLE_NAMES:
             return _VARIABLE_NAMES[serializer]
@@ -153,6 +168,18 @@ def element_type(value: JSON) -> DType | None:
     text = value if value[0] in "<>|" else "<" + value.removeprefix("=")
     found = _from_typestr(text, "", Problems(""))
     return None if found is None or found.hasobject else found
+
+
+def native(dtype: DType) -> DType:
+    """Return a dtype in the byte order of the machine."""
+    if dtype.hasobject or ml_types.is_ml(dtype):
+        return dtype
+    return dtype.newbyteorder("=")
+
+
+def is_string(dtype: object) -> bool:
+    """Whether a dtype is NumPy's type of variable-length strings, whatever its missing value."""
+    return isinstance(dtype, np.dtype) and dtype.kind == "T"
 
 
 def packed(dtype: DType) -> DType:

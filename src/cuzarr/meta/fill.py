@@ -5,6 +5,7 @@
 2. :func:`to_json` writes the form of the format.
 3. :func:`from_user` casts what a user passed, :func:`default` is used where they passed none.
 4. :func:`same` compares bits, so that a NaN equals itself and a ``-0.0`` is not a ``0.0``.
+5. :func:`read_as` is what the elements of a missing chunk read as.
 
 v2 ``null`` is None: the array has no fill value and reads as zero. v3 knows no ``null``.
 """
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from cuzarr.meta import ml_types
 from cuzarr.meta.problems import Problems, integer, is_list, show
 from cuzarr.meta.spec import JSON, ZarrFormat
 
@@ -60,8 +62,8 @@ def from_json(
         return _parse(value, dtype, serializer, zarr_format)
     except _WrongFillError as error:
         at = f"{place}.{error.place}" if error.place else place
-        kind = {"vlen-utf8": "string", "vlen-bytes": "bytes"}.get(serializer or "", str(dtype))
-        problems.add(at, f"{error} (the data type is {kind if not error.place else error.kind})")
+        kind = error.kind if error.place else _name(dtype, serializer)
+        problems.add(at, f"{error} (the data type is {kind})")
         return None
 
 
@@ -70,10 +72,13 @@ def to_json(value: Any, dtype: DType, zarr_format: ZarrFormat) -> JSON:
     if value is None:
         return None
     kind = dtype.kind
-    if kind == "O":
+    if kind in "OT":
         if isinstance(value, bytes):
             return _base64(bytes(value))
-        return value.item()
+        return value.item() if isinstance(value, np.generic) else value
+    if ml_types.is_ml(dtype):
+        integers = ml_types.is_integer(dtype)
+        return int(value) if integers else _float_to_json(value, zarr_format)
     if kind == "b":
         return bool(value)
     if kind in "iu":
@@ -103,10 +108,12 @@ def from_user(value: object, dtype: DType, serializer: str | None) -> np.generic
     ValueError
         It does not fit.
     """
-    wrong = f"{value!r}"[:60] + f" is no {dtype} value"
+    wrong = f"{value!r}"[:60] + f" is no {_name(dtype, serializer)} value"
     kind = dtype.kind
-    if kind == "O":
-        return _object_from_user(value, serializer, wrong)
+    if kind in "OT":
+        return _object_from_user(value, "vlen-utf8" if kind == "T" else serializer, wrong)
+    if ml_types.is_ml(dtype):
+        return _ml_from_user(value, dtype, wrong)
     if kind in "SV" and dtype.names is None:
         return _bytes_from_user(value, dtype, wrong)
     if kind == "U" and _is_zero(value):
@@ -134,11 +141,21 @@ def from_user(value: object, dtype: DType, serializer: str | None) -> np.generic
 
 def default(dtype: DType, serializer: str | None) -> np.generic:
     """Return the fill value of an array whose creator named none: zero, empty, or NaT."""
-    if dtype.kind == "O":
+    if dtype.kind in "OT":
         return np.bytes_(b"") if serializer == "vlen-bytes" else np.str_("")
     if dtype.kind in "mM":
         return _moment(_NAT, dtype)
     return _scalar(np.zeros((), dtype))
+
+
+def read_as(value: Any, dtype: DType, serializer: str | None) -> Any:
+    """Return the element that a fill value stands for; None in an array of no known objects."""
+    if dtype.kind in "OT":
+        if value is not None:
+            return value.item() if isinstance(value, np.generic) else value
+        text = dtype.kind == "T" or serializer == "vlen-utf8"
+        return "" if text else b"" if serializer == "vlen-bytes" else None
+    return np.zeros(1, dtype)[0] if value is None else value
 
 
 def same(a: np.generic | None, b: np.generic | None, dtype: DType) -> bool:
@@ -148,6 +165,12 @@ def same(a: np.generic | None, b: np.generic | None, dtype: DType) -> bool:
     if dtype.hasobject:
         return type(a) is type(b) and bool(a == b)
     return np.asarray(a, dtype).tobytes() == np.asarray(b, dtype).tobytes()
+
+
+def _name(dtype: DType, serializer: str | None) -> str:
+    if dtype.kind not in "OT":
+        return str(dtype)
+    return {"vlen-utf8": "string", "vlen-bytes": "bytes"}.get(serializer or "", str(dtype))
 
 
 class _WrongFillError(ValueError):
@@ -162,8 +185,10 @@ def _parse(
     value: JSON, dtype: DType, serializer: str | None, zarr_format: ZarrFormat
 ) -> np.generic:
     kind = dtype.kind
-    if kind == "O":
-        return _object(value, serializer, zarr_format)
+    if kind in "OT":
+        return _object(value, "vlen-utf8" if kind == "T" else serializer, zarr_format)
+    if ml_types.is_ml(dtype):
+        return _ml(value, dtype)
     if kind == "b":
         return _bool(value, zarr_format)
     if kind in "iu":
@@ -196,12 +221,17 @@ def _bool(value: JSON, zarr_format: ZarrFormat) -> np.generic:
     raise _WrongFillError(f"expected true or false, found {show(value)}")
 
 
-def _integer(value: JSON, dtype: DType) -> np.generic:
+def _whole(value: JSON) -> int:
     number = integer(value)
     if number is None and isinstance(value, float) and value.is_integer():
         number = int(value)
     if number is None:
         raise _WrongFillError(f"expected an integer, found {show(value)}")
+    return number
+
+
+def _integer(value: JSON, dtype: DType) -> np.generic:
+    number = _whole(value)
     limits = np.iinfo(dtype)
     if not limits.min <= number <= limits.max:
         raise _WrongFillError(f"{show(value)} is out of range")
@@ -251,6 +281,19 @@ def _ticks(value: JSON) -> int:
 
 def _moment(ticks: int, dtype: DType) -> np.generic:
     return _scalar(np.array(ticks, np.int64).view(dtype.newbyteorder("=")))
+
+
+def _ml(value: JSON, dtype: DType) -> np.generic:
+    if not ml_types.is_integer(dtype):
+        found = _float(value, dtype)
+        if value == "NaN" and not np.isnan(found):
+            raise _WrongFillError("there is no NaN")
+        return found
+    number = _whole(value)
+    low, high = ml_types.integer_limits(dtype)
+    if not low <= number <= high:
+        raise _WrongFillError(f"{show(value)} is out of range")
+    return _scalar(np.array(number).astype(dtype))
 
 
 def _text(value: JSON, zarr_format: ZarrFormat) -> str:
@@ -335,6 +378,18 @@ def _object_from_user(value: object, serializer: str | None, wrong: str) -> np.g
     elif isinstance(value, (bool, int, float, str, np.generic)):
         return _scalar(np.asarray(value))
     raise ValueError(wrong)
+
+
+def _ml_from_user(value: object, dtype: DType, wrong: str) -> np.generic:
+    try:
+        number = float(value)  # type: ignore[arg-type]  # whatever has a number, and "nan"
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(wrong) from error
+    if ml_types.is_integer(dtype):
+        low, high = ml_types.integer_limits(dtype)
+        if not (number.is_integer() and low <= number <= high):
+            raise ValueError(f"{wrong}: it does not fit")
+    return _scalar(np.array(number).astype(dtype))
 
 
 def _bytes_from_user(value: object, dtype: DType, wrong: str) -> np.generic:

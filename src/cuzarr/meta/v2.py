@@ -112,6 +112,8 @@ def _parse_array(
     if dtype is not None:
         codecs = _codecs(zarray, order, dtype, len(shape or ()), problems)
         serializer = codec_specs.serializer_name(codecs)
+        if dtype.kind == "O" and serializer == "vlen-utf8":
+            dtype = dtypes.STRING
         value = zarray.get("fill_value")
         fill_value = fill.from_json(value, dtype, serializer, 2, "fill_value", problems)
         if chunks is not None:

@@ -138,7 +138,7 @@ def _parse_array(document: Mapping[str, JSON], problems: Problems) -> ArraySpec:
     if "codecs" in document:
         codecs = codec_specs.parse_v3(document["codecs"], "codecs", problems)
         given = codec_specs.serializer_name(codecs)
-        if None not in (serializer, given) and given != serializer:
+        if serializer and given and given.removeprefix("numcodecs.") != serializer:
             message = f"the data type needs the codec {serializer!r}, found {given!r}"
             problems.add("codecs", message)
     attrs = attributes(document.get("attributes"), "attributes", problems)
