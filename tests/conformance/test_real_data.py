@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 import cuzarr
-from cuzarr.errors import CuzarrError
 
 DATA = Path(
     os.environ.get("CUZARR_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")
@@ -25,16 +24,6 @@ DATA = Path(
 DIGESTS: dict[str, dict[str, Any]] = (
     json.loads((DATA / "digests.json").read_text()) if (DATA / "digests.json").is_file() else {}
 )
-
-#: What cuzarr does not read yet, by reason: an array that starts to read must leave the list.
-NOT_YET: dict[str, list[str]] = {
-    "variable-length strings": [
-        "zarrita_js/fixtures/v2/data.zarr/3d.chunked.O",
-        "zarrita_js/fixtures/v2/data.zipped_from_parent.zarr.zip.unzipped/data.zarr/3d.chunked.O",
-        "zarrita_js/fixtures/v2/data.zipped_from_within.zarr.zip.unzipped/3d.chunked.O",
-    ],
-}
-LISTED = [(key, reason) for reason, keys in NOT_YET.items() for key in keys]
 
 pytestmark = pytest.mark.skipif(not DIGESTS, reason=f"no digests.json in {DATA}")
 
@@ -49,7 +38,7 @@ def digest(values: np.ndarray) -> str:
     return hashlib.sha256(values.tobytes()).hexdigest()
 
 
-@pytest.mark.parametrize("key", sorted(set(DIGESTS) - {key for key, _ in LISTED}))
+@pytest.mark.parametrize("key", sorted(DIGESTS))
 def test_array(key: str):
     """Open, read everything, and compare; then read it row by row."""
     expected = DIGESTS[key]
@@ -64,15 +53,6 @@ def test_array(key: str):
         rows = [np.asarray(array[i]) for i in range(len(values))]
         np.testing.assert_array_equal(np.stack(rows) if rows else values, values)
         np.testing.assert_array_equal(np.asarray(array[::-1]), values[::-1])
-
-
-@pytest.mark.parametrize(("key", "reason"), LISTED)
-def test_what_is_not_read_yet_is_refused_clearly(key: str, reason: str):
-    """The list is exact: each entry exists, and is refused rather than read wrongly."""
-    assert key in DIGESTS
-    with pytest.raises(CuzarrError) as caught:
-        np.asarray(cuzarr.open_array(DATA / key, mode="r")[...])
-    assert ".zarray" in str(caught.value) or "zarr.json" in str(caught.value), reason
 
 
 def test_every_group_of_the_data_lists_its_arrays():

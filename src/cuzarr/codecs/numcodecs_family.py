@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numcodecs.registry
 
@@ -34,6 +33,8 @@ _PACKAGES = {
     "pcodec": "numcodecs[pcodec]",
     "zfpy": "numcodecs[zfpy]",
 }
+AnyNumcodecs = TypeVar("AnyNumcodecs", bound=NumcodecsCodec)
+_subclasses: dict[tuple[type[Any], str], type[Any]] = {}
 _VLEN: dict[str, type[Codec]] = {"vlen-utf8": VlenUtf8Codec, "vlen-bytes": VlenBytesCodec}
 
 
@@ -50,13 +51,11 @@ class NumcodecsUnplacedCodec(NumcodecsCodec, UnplacedCodec):
 
     def placed(self, place: Place) -> Codec:
         """Return the codec of that kind."""
-        base = {
-            "array": NumcodecsArrayCodec,
-            "serializer": NumcodecsSerializer,
-            "bytes": NumcodecsBytesCodec,
-        }[place]
-        made: Codec = _subclass(base, self.codec_id)(self.config)
-        return made
+        if place == "array":
+            return _subclass(NumcodecsArrayCodec, self.codec_id)(self.config)
+        if place == "bytes":
+            return _subclass(NumcodecsBytesCodec, self.codec_id)(self.config)
+        return _subclass(NumcodecsSerializer, self.codec_id)(self.config)
 
 
 def numcodecs_class(name: str) -> type[Codec] | None:
@@ -84,10 +83,13 @@ def numcodecs_class(name: str) -> type[Codec] | None:
     return _subclass(NumcodecsUnplacedCodec, identifier)
 
 
-@cache
-def _subclass(base: type[NumcodecsCodec], identifier: str) -> Any:
-    members = {"name": PREFIX + identifier, "codec_id": identifier, "__module__": __name__}
-    return type(f"{base.__name__}_{identifier}", (base,), members)
+def _subclass(base: type[AnyNumcodecs], identifier: str) -> type[AnyNumcodecs]:
+    made = _subclasses.get((base, identifier))
+    if made is None:
+        members = {"name": PREFIX + identifier, "codec_id": identifier, "__module__": __name__}
+        made = type(f"{base.__name__}_{identifier}", (base,), members)
+        _subclasses[base, identifier] = made
+    return made
 
 
 register_family(

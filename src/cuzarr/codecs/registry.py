@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import entry_points
+from typing import Any
 
 from cuzarr.codecs.base import Codec
 from cuzarr.errors import MetadataError, UnknownCodecError
@@ -31,7 +32,8 @@ def register_codec(name: str, codec: type[Codec]) -> None:
         As in the ``name`` of a codec in a ``zarr.json``.
     codec : subclass of ArrayArrayCodec, ArrayBytesCodec or BytesBytesCodec
     """
-    if not isinstance(codec, type) or not issubclass(codec, Codec):
+    given: Any = codec
+    if not isinstance(given, type) or not issubclass(given, Codec):
         raise TypeError(f"codec {name!r} must be a subclass of cuzarr.codecs.base.Codec")
     _codecs[name] = codec
 
