@@ -25,6 +25,7 @@ from cuzarr.storage.base import RequestBatch
 
 _MAX_KNOWN = 1 << 18
 _SLASH = ord("/")
+_FEW = 64  #: keys that a loop checks faster than NumPy
 
 
 class LinkGuard:
@@ -66,6 +67,10 @@ class LinkGuard:
     def check_batch(self, batch: RequestBatch) -> None:
         """Refuse a batch with a key whose directory leads outside the root."""
         if b"/" not in batch.keys:
+            return
+        if len(batch) <= _FEW:
+            for directory in {key.rpartition("/")[0] for key in batch.key_list()}:
+                self.enter(directory)
             return
         data = np.frombuffer(batch.keys, np.uint8)
         first, last = batch.offsets[:-1], batch.offsets[1:]
