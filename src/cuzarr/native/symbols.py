@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import zlib
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 _TEXT = b"cuzarr cuzarr cuzarr cuzarr cuzarr cuzarr"
 # one LZ4 block: 7 literals, a match of length 33 at offset 7, then the last literal
@@ -31,15 +31,15 @@ class Functions:
     zstd_create: int = 0
     zstd_free: int = 0
     zstd: int = 0
+    zstd_begin: int = 0
+    zstd_step: int = 0
+    zstd_continue: int = 0
     blosclz: int = 0
     zlib: int = 0
 
-    def addresses(self) -> tuple[int, int, int, int, int, int, int]:
+    def addresses(self) -> tuple[int, ...]:
         """Return them in the order of ``set_codecs``."""
-        return (
-            self.lz4, self.lz4_partial, self.zstd_create, self.zstd_free, self.zstd, self.blosclz,
-            self.zlib,
-        )  # fmt: skip
+        return astuple(self)
 
     @property
     def codecs(self) -> frozenset[str]:
@@ -71,6 +71,10 @@ def find_functions() -> Functions:
             found["zstd_create"] = _address(library, "ZSTD_createDCtx")
             found["zstd_free"] = _address(library, "ZSTD_freeDCtx")
             found["zstd"] = _address(library, "ZSTD_decompressDCtx")
+            if _zstd_steps_work(library):
+                found["zstd_begin"] = _address(library, "ZSTD_decompressBegin")
+                found["zstd_step"] = _address(library, "ZSTD_nextSrcSizeToDecompress")
+                found["zstd_continue"] = _address(library, "ZSTD_decompressContinue")
         if "blosclz" not in found and _blosclz_works(library):
             found["blosclz"] = _address(library, "blosclz_decompress")
         if "zlib" not in found and _zlib_works(library):
@@ -141,6 +145,39 @@ def _zstd_works(library: ctypes.CDLL) -> bool:
     free(context)
     too_small = ctypes.c_size_t(-70).value  # ZSTD_error_dstSize_tooSmall
     return good == 41 and out.raw[:41] == b"c" * 41 and short == too_small
+
+
+def _zstd_steps_work(library: ctypes.CDLL) -> bool:
+    try:
+        begin, step = library["ZSTD_decompressBegin"], library["ZSTD_nextSrcSizeToDecompress"]
+        proceed, create = library["ZSTD_decompressContinue"], library["ZSTD_createDCtx"]
+        free = library["ZSTD_freeDCtx"]
+    except AttributeError:
+        return False
+    create.argtypes, create.restype = (), ctypes.c_void_p
+    for function in (begin, step, free):
+        function.argtypes, function.restype = (ctypes.c_void_p,), ctypes.c_size_t
+    proceed.argtypes = (
+        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t,
+    )  # fmt: skip
+    proceed.restype = ctypes.c_size_t
+    context = create()
+    if not context:
+        return False
+    out = ctypes.create_string_buffer(64)
+    at, done = 0, 0
+    good = begin(context) == 0
+    # frame header in two steps, block header, block
+    for _ in range(4):
+        size = step(context)
+        good = good and 0 < size <= len(_ZSTD) - at
+        if not good:
+            break
+        done += proceed(context, ctypes.addressof(out) + done, 41 - done, _ZSTD[at:], size)
+        good, at = done in (0, 41), at + size
+    good = good and done == 41 and at == len(_ZSTD) and out.raw[:41] == b"c" * 41
+    free(context)
+    return bool(good)
 
 
 def _blosclz_works(library: ctypes.CDLL) -> bool:

@@ -42,13 +42,35 @@ void zstd_context_free(void *context) {
     if (context) free_context(context);
 }
 
-int zstd_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size) {
+/* Decode block by block straight into dst, until there is enough; 0 when that did not work out. */
+static int zstd_begin(void *context, const uint8_t *src, int64_t size, uint8_t *dst,
+                      int64_t dst_size, int64_t wanted) {
+    int64_t at = 0, done = 0;
+    if (codecs.zstd_begin(context)) return 0;
+    while (done < wanted) {
+        size_t step = codecs.zstd_step(context);
+        if (step == 0 || step > (size_t)(size - at)) return 0;
+        size_t got = codecs.zstd_continue(context, dst + done, (size_t)(dst_size - done), src + at,
+                                          step);
+        if (got > (size_t)(dst_size - done)) return 0; /* errors are small negative numbers */
+        done += (int64_t)got;
+        at += (int64_t)step;
+    }
+    return 1;
+}
+
+int zstd_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size, int64_t wanted) {
     ZstdInfo info;
     zstd_scan(src, size, &info);
     if (info.status != DECODE_OK) return info.status;
     if (info.content_size >= 0 && info.content_size != dst_size) return DECODE_SIZE;
     void *context = codecs.zstd ? zstd_context() : NULL;
     if (!context) return DECODE_CORRUPT;
+    /* a checksum is that of a whole frame; a size that the header does not say shows at the end */
+    if (wanted < dst_size && codecs.zstd_begin && info.frames == 1 && info.skippable == 0 &&
+        info.checksums == 0 && info.content_size == dst_size &&
+        zstd_begin(context, src, size, dst, dst_size, wanted))
+        return DECODE_OK;
     size_t got = codecs.zstd(context, dst, (size_t)dst_size, src, (size_t)size);
     if (got == (size_t)dst_size) return DECODE_OK;
     if (info.content_size >= 0) return DECODE_CORRUPT; /* not even what its own header says */
@@ -79,7 +101,7 @@ int decode_one(int codec, const uint8_t *src, int64_t size, uint8_t *dst, int64_
         if (hi > lo) memcpy(dst + lo, src + lo, (size_t)(hi - lo));
         return DECODE_OK;
     case CODEC_BLOSC: return blosc_decode(src, size, dst, dst_size, lo, hi, scratch);
-    case CODEC_ZSTD: return zstd_decode(src, size, dst, dst_size);
+    case CODEC_ZSTD: return zstd_decode(src, size, dst, dst_size, hi);
     default: return lz4_decode(src, size, dst, dst_size);
     }
 }

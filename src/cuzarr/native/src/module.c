@@ -105,23 +105,28 @@ done:
     return result;
 }
 
-/* set_codecs(lz4, lz4_partial, zstd_create, zstd_free, zstd, blosclz, zlib): addresses, 0 = none */
+/* set_codecs(lz4, lz4_partial, zstd_create, zstd_free, zstd, zstd_begin, zstd_step, zstd_continue,
+ *            blosclz, zlib): addresses, 0 = none */
 static PyObject *py_set_codecs(PyObject *self, PyObject *args) {
-    unsigned long long a[7];
-    void *addresses[7];
+    unsigned long long a[10];
+    void *addresses[10];
     Codecs found = {0};
     (void)self;
-    if (!PyArg_ParseTuple(args, "KKKKKKK", &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &a[6]))
+    if (!PyArg_ParseTuple(args, "KKKKKKKKKK", &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &a[6],
+                          &a[7], &a[8], &a[9]))
         return NULL;
-    for (int i = 0; i < 7; i++) addresses[i] = (void *)(uintptr_t)a[i];
+    for (int i = 0; i < 10; i++) addresses[i] = (void *)(uintptr_t)a[i];
     /* the one portable spelling of "these bits are a function" */
     memcpy(&found.lz4, &addresses[0], sizeof(void *));
     memcpy(&found.lz4_partial, &addresses[1], sizeof(void *));
     memcpy(&found.zstd_create, &addresses[2], sizeof(void *));
     memcpy(&found.zstd_free, &addresses[3], sizeof(void *));
     memcpy(&found.zstd, &addresses[4], sizeof(void *));
-    memcpy(&found.blosclz, &addresses[5], sizeof(void *));
-    memcpy(&found.zlib, &addresses[6], sizeof(void *));
+    memcpy(&found.zstd_begin, &addresses[5], sizeof(void *));
+    memcpy(&found.zstd_step, &addresses[6], sizeof(void *));
+    memcpy(&found.zstd_continue, &addresses[7], sizeof(void *));
+    memcpy(&found.blosclz, &addresses[8], sizeof(void *));
+    memcpy(&found.zlib, &addresses[9], sizeof(void *));
     codecs_set(&found);
     Py_RETURN_NONE;
 }

@@ -170,6 +170,11 @@ typedef struct {
     void *(*zstd_create)(void);
     size_t (*zstd_free)(void *context);
     size_t (*zstd)(void *context, void *dst, size_t dst_size, const void *src, size_t src_size);
+    /* the same step by step; all NULL or none */
+    size_t (*zstd_begin)(void *context);
+    size_t (*zstd_step)(void *context);
+    size_t (*zstd_continue)(void *context, void *dst, size_t dst_size, const void *src,
+                            size_t src_size);
     int (*blosclz)(const void *src, int src_size, void *dst, int dst_size);
     int (*zlib)(uint8_t *dst, unsigned long *dst_size, const uint8_t *src, unsigned long src_size);
 } Codecs;
@@ -179,8 +184,8 @@ void codecs_set(const Codecs *found);
 void *zstd_context(void); /* of this thread, reused; NULL when out of memory */
 void *zstd_context_swap(void *context); /* give this thread another one; returns the old */
 void zstd_context_free(void *context);
-/* Decode a zstd buffer; a DECODE_ status. */
-int zstd_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size);
+/* Decode the first `wanted` bytes at least of a zstd buffer; a DECODE_ status. */
+int zstd_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size, int64_t wanted);
 
 /* zstd.c */
 typedef struct {

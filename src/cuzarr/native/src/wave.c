@@ -95,7 +95,7 @@ static int32_t decode_row(const Row *row, const uint8_t *src, int64_t size) {
         if (job->codec == CODEC_BLOSC) return blosc_from_memory(row, src, size);
         if (!(to = scratch_room(&row->worker->decoded, job->nbytes))) return READ_NO_SPACE;
     }
-    int status = decode_one(job->codec, src, size, to, job->nbytes, 0, job->nbytes,
+    int status = decode_one(job->codec, src, size, to, job->nbytes, row->lo, row->hi,
                             &row->worker->block);
     if (status != DECODE_OK) return DECODED + status;
     if (!in_place) copy_row(copy, row->i, to);
