@@ -10,6 +10,8 @@ from cuzarr.errors import ShapeMismatchError
 from cuzarr.host.backend import to_numpy
 from cuzarr.plan.chunk_plan import ChunkPlan
 
+_PROTOCOLS = ("__array__", "__dlpack__", "__cuda_array_interface__")
+
 
 def fit_value(value: Any, plan: ChunkPlan, dtype: np.dtype[Any]) -> Any:
     """Return ``value`` with a shape that broadcasts to ``plan.shape``.
@@ -33,7 +35,8 @@ def fit_value(value: Any, plan: ChunkPlan, dtype: np.dtype[Any]) -> Any:
         scalar[()] = value
         value = scalar
     if not hasattr(value, "shape") or not hasattr(value, "reshape"):
-        value = np.asarray(value, None if hasattr(value, "__array__") else dtype)
+        foreign = any(hasattr(value, name) for name in _PROTOCOLS)
+        value = to_numpy(value) if foreign else np.asarray(value, dtype)
     shape = tuple(value.shape)
     while len(shape) > len(plan.out_shape) and shape[0] == 1:
         shape = shape[1:]
@@ -53,6 +56,16 @@ def fit_value(value: Any, plan: ChunkPlan, dtype: np.dtype[Any]) -> Any:
             return value.reshape((1,))
         return np.broadcast_to(to_numpy(value).reshape(padded), plan.out_shape).reshape(plan.shape)
     return value.reshape(_with_dropped_axes(padded, plan))
+
+
+def subarrays_as_field(value: Any, dtype: np.dtype[Any], field: str) -> Any:
+    """Return a value for a field whose elements are arrays as structured elements of that field."""
+    base, shape = dtype[field].subdtype or (dtype[field], ())
+    given = np.asarray(to_numpy(value), base)
+    ndim = max(0, given.ndim - len(shape))
+    elements = np.empty(given.shape[:ndim], [(field, base, shape)])
+    elements[field] = given
+    return elements
 
 
 def fit_out(out: Any, plan: ChunkPlan, dtype: np.dtype[Any], device: str) -> Any:
