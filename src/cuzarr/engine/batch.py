@@ -29,7 +29,9 @@ class Job:
     dtype : numpy.dtype
         What the caller gets or gives; its byte order is honoured on the host, native on a device.
     fill_value : numpy scalar
-        Of ``dtype``; what missing chunks read as.
+        Of the chain's chunks; what missing chunks read as.
+    fields : str, list of str or None
+        Of a write: the fields that the value holds, of structured chunks that keep the others.
     report : list of PlacementRecord
         Backends append where the steps ran.
     """
@@ -39,6 +41,7 @@ class Job:
     plan: ChunkPlan
     dtype: np.dtype[Any]
     fill_value: np.generic
+    fields: str | list[str] | None = None
     report: list[PlacementRecord] = field(default_factory=list)
 
 

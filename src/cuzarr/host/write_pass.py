@@ -74,12 +74,13 @@ class HostWritePass:
         """Return: ``encode`` has ended everything."""
 
     def _run(self, wave: Wave) -> list[Bytes | None]:
-        rows, chain = wave.rows, self.job.chain
+        rows, chain, fields = wave.rows, self.job.chain, self.job.fields
         shape, dtype = chain.chunk.shape, chain.chunk.dtype
-        partial = np.flatnonzero(~rows.complete)
+        complete = rows.complete if fields is None else np.zeros(len(rows), np.bool_)
+        partial = np.flatnonzero(~complete)
         current = fetch_run(self.job, wave.take(partial), self.chunk_bytes + 4096)
         stored = dict(zip(partial.tolist(), range(len(partial)), strict=True))
-        covered = (rows.count == np.array(shape, np.int64)).all(axis=1) & rows.complete
+        covered = (rows.count == np.array(shape, np.int64)).all(axis=1) & complete
         encoded: list[Bytes | None] = []
         for i in range(len(rows)):
             key = wave.requests.key(i)
@@ -93,7 +94,10 @@ class HostWritePass:
                     chunk = np.full(shape, self._fill, dtype)
             except MemoryError as error:
                 raise ChunkEncodeError(key, "gather", str(error)) from error
-            gather_row(rows, i, self.value, chunk)
+            target = chunk
+            if fields is not None:
+                target = (chunk.reshape(-1) if rows.flat else chunk)[fields]
+            gather_row(rows, i, self.value, target)
             empty = not self.write_empty_chunks and _is_fill(chunk, self._fill)
             encoded.append(None if empty else chain.encode(key, chunk))
         return encoded
