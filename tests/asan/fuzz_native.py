@@ -57,6 +57,10 @@ class Guarded:
         ctypes.memmove(address, data, len(data))
         return int(address)
 
+    def view(self, address: int, size: int) -> memoryview:
+        """Return memory that was placed."""
+        return memoryview((ctypes.c_ubyte * size).from_address(address))
+
 
 def seeds(rng: np.random.Generator) -> list[tuple[str, bytes, int]]:
     """Return good buffers: codec, encoded bytes, decoded size."""
