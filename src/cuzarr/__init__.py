@@ -1,48 +1,83 @@
 """cuzarr: Zarr v2 and v3 arrays on the CPU and the GPU, behind one NumPy-like interface."""
 
 from cuzarr import codecs, errors, storage
+from cuzarr.aio import AsyncArray, AsyncGroup
 from cuzarr.api import (
     array,
+    copy,
+    copy_all,
+    copy_store,
     create,
     create_array,
     create_group,
+    create_hierarchy,
     empty,
+    empty_like,
+    from_array,
     full,
+    full_like,
     group,
     load,
     ones,
+    ones_like,
     open,  # noqa: A004
     open_array,
     open_group,
+    open_like,
     save,
+    save_array,
+    save_group,
+    tree,
     zeros,
+    zeros_like,
 )
 from cuzarr.array import Array
 from cuzarr.config import config
+from cuzarr.errors import CopyError
 from cuzarr.group import Group
+from cuzarr.storage import DirectoryStore, MemoryStore, ZipStore
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Array",
+    "AsyncArray",
+    "AsyncGroup",
+    "CopyError",
+    "DirectoryStore",
     "Group",
+    "MemoryStore",
+    "ZipStore",
     "__version__",
     "array",
     "codecs",
     "config",
+    "copy",
+    "copy_all",
+    "copy_store",
     "create",
     "create_array",
     "create_group",
+    "create_hierarchy",
     "empty",
+    "empty_like",
     "errors",
+    "from_array",
     "full",
+    "full_like",
     "group",
     "load",
     "ones",
+    "ones_like",
     "open",
     "open_array",
     "open_group",
+    "open_like",
     "save",
+    "save_array",
+    "save_group",
     "storage",
+    "tree",
     "zeros",
+    "zeros_like",
 ]

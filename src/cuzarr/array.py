@@ -6,30 +6,34 @@ writes it is in ``selections``.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
 
-import numcodecs
 import numpy as np
 import numpy.typing as npt
 
 from cuzarr import display, nodes
+from cuzarr.aio import AsyncArray
 from cuzarr.attrs import Attributes, check_attributes
 from cuzarr.config import ArrayConfig, config
+from cuzarr.description import Description
 from cuzarr.device import parse_device
 from cuzarr.engine.report import DevicePlan
 from cuzarr.engine.target import bind
 from cuzarr.errors import ShapeMismatchError
-from cuzarr.meta import v2
 from cuzarr.meta.spec import ArraySpec, ZarrFormat
-from cuzarr.plan import grid_shape
-from cuzarr.selections import Selections
+from cuzarr.plan import grid_shape, regions
 from cuzarr.storage.base import Store
+from cuzarr.storage.resolve import StoreLike, as_store
+
+_BATCH_BYTES = 64 << 20  # of what works through a whole array
 
 
-class Array(Selections):
+class Array(Description):
     """A chunked, compressed N-dimensional array in a store.
 
     Made by ``cuzarr.open_array``, ``cuzarr.create_array`` and their kin, not by calling it.
@@ -65,9 +69,19 @@ class Array(Selections):
         self._store, self._path, self._read_only = store, path, read_only
         self._wanted, self._config = parse_device(device), ArrayConfig.of(config)
         self._device = None
+        self._cast = None
         self._last_plan = None
         self._rebind(spec)
-        self.attrs = Attributes(lambda: self._spec.attributes, self._save_attributes)
+        self._attrs = Attributes(lambda: self._spec.attributes, self._save_attributes)
+
+    @classmethod
+    def open(
+        cls, store: StoreLike, zarr_format: ZarrFormat | None = None, *, config: Any = None
+    ) -> Array:
+        """Open the array at the root of a store."""
+        opened = as_store(store)
+        spec = nodes.read_array(opened, "", zarr_format)
+        return cls(opened, "", spec, read_only=opened.read_only, device=None, config=config)
 
     def _rebind(self, spec: ArraySpec) -> None:
         name = nodes.V3_KEY if spec.zarr_format == 3 else nodes.V2_ARRAY
@@ -78,7 +92,16 @@ class Array(Selections):
         own = self._config.order or (spec.order if spec.zarr_format == 2 else None)
         self._order = own or config.get("order")
 
-    # What it is
+    # What it is, beyond what ``Description`` has
+
+    @property
+    def attrs(self) -> Attributes:
+        """User attributes; a change is stored at once, assigning replaces all of them."""
+        return self._attrs
+
+    @attrs.setter
+    def attrs(self, values: Mapping[str, Any]) -> None:
+        self._attrs.put(values)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -90,54 +113,14 @@ class Array(Selections):
         self.resize(tuple(shape))
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """Data type of the elements."""
-        return self._spec.dtype
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return len(self._spec.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return prod(self._spec.shape)
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes per element."""
-        return self._spec.dtype.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all elements, decoded."""
-        return self.size * self.itemsize
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """Chunk shape: of the inner chunks, where the array is sharded."""
-        return self._target.chunk_shape
-
-    @property
-    def shards(self) -> tuple[int, ...] | None:
-        """Shard shape, or None where the array is not sharded."""
-        return self._spec.chunk_shape if self._target.chain is not self._target.outer else None
-
-    @property
-    def cdata_shape(self) -> tuple[int, ...]:
-        """Number of chunks along each dimension."""
-        return grid_shape(self.shape, self.chunks)
-
-    @property
-    def nchunks(self) -> int:
-        """Number of chunks that the array has when all are stored."""
-        return prod(self.cdata_shape)
-
-    @property
     def nchunks_initialized(self) -> int:
         """Number of stored objects (shards, where the array is sharded)."""
         return sum(1 for _ in self._chunk_keys())
+
+    @property
+    def initialized(self) -> int:
+        """The same as :attr:`nchunks_initialized`, by its older name."""
+        return self.nchunks_initialized
 
     def nbytes_stored(self) -> int:
         """Return the bytes of the stored objects, metadata included."""
@@ -146,81 +129,9 @@ class Array(Selections):
         return sum(self._store.size(key) or 0 for key in [*keys, *self._chunk_keys()])
 
     @property
-    def fill_value(self) -> np.generic | None:
-        """Value of chunks that are not stored."""
-        return self._spec.fill_value
-
-    @property
-    def order(self) -> str:
-        """Memory order of v2 chunks, "C" or "F"."""
-        return self._spec.order
-
-    @property
-    def dimension_names(self) -> tuple[str | None, ...] | None:
-        """Names of the dimensions, or None."""
-        return self._spec.dimension_names
-
-    @property
-    def zarr_format(self) -> ZarrFormat:
-        """2 or 3."""
-        return self._spec.zarr_format
-
-    @property
-    def metadata(self) -> ArraySpec:
-        """The description that the metadata document gives."""
-        return self._spec
-
-    @property
-    def compressor(self) -> Any:
-        """The numcodecs compressor of a v2 array, or None."""
-        return codec_objects(v2.v2_compressor(self._spec))
-
-    @property
-    def compressors(self) -> tuple[Any, ...]:
-        """Bytes-to-bytes codecs (of the inner chunks, where the array is sharded)."""
-        if self.zarr_format == 2:
-            return () if self.compressor is None else (self.compressor,)
-        return self._target.chain.byte_codecs
-
-    @property
-    def filters(self) -> Any:
-        """Array-to-array codecs; of a v2 array the numcodecs filters, or None."""
-        if self.zarr_format == 2:
-            found = v2.v2_filters(self._spec)
-            return None if not found else [codec_objects(entry) for entry in found]
-        return tuple(codec for codec, _ in self._target.chain.array_codecs)
-
-    @property
-    def serializer(self) -> Any:
-        """The array-to-bytes codec, or None for a v2 array."""
-        return None if self.zarr_format == 2 else self._target.chain.serializer
-
-    # Where it is
-
-    @property
-    def store(self) -> Store:
-        """The store that holds it."""
-        return self._store
-
-    @property
-    def path(self) -> str:
-        """Path in the store, without a leading slash."""
-        return self._path
-
-    @property
-    def name(self) -> str:
-        """Path with a leading slash."""
-        return f"/{self._path}"
-
-    @property
-    def basename(self) -> str:
-        """Last part of the path."""
-        return self._path.rpartition("/")[2]
-
-    @property
-    def read_only(self) -> bool:
-        """Whether writing is refused."""
-        return self._read_only
+    def async_array(self) -> AsyncArray:
+        """The same array, for ``await``."""
+        return AsyncArray(self)
 
     # On which device
 
@@ -241,7 +152,42 @@ class Array(Selections):
 
     def to_device(self, device: str) -> Array:
         """Return the same stored array with its results on another device."""
-        return Array(self._store, self._path, self._spec, read_only=self._read_only, device=device)
+        return self._copy(device=parse_device(device))
+
+    def with_config(self, config: Any) -> Array:
+        """Return the same stored array with another :class:`ArrayConfig`; what it omits is kept."""
+        own, new = self._config, ArrayConfig.of(config)
+        empty = new.write_empty_chunks
+        return self._copy(
+            config=ArrayConfig(
+                new.order or own.order, own.write_empty_chunks if empty is None else empty
+            )
+        )
+
+    def astype(self, dtype: npt.DTypeLike) -> Array:
+        """Return a read-only view whose elements are converted as they are read."""
+        return self._copy(cast=np.dtype(dtype))
+
+    def for_prototype(self, prototype: Any) -> Array:
+        """Return the array on the device of a buffer prototype of ``buffer`` or zarr-python."""
+        place = getattr(getattr(prototype, "buffer", None), "__module__", "")
+        device = getattr(prototype, "device", "cuda" if place.endswith(".gpu") else "cpu")
+        return self if self.device.partition(":")[0] == device else self.to_device(device)
+
+    def _copy(
+        self,
+        *,
+        device: str | None = None,
+        config: ArrayConfig | None = None,
+        cast: np.dtype[Any] | None = None,
+    ) -> Array:
+        made = type(self)(
+            self._store, self._path, self._spec, read_only=self._read_only,
+            device=device or self._wanted, config=config or self._config,
+        )  # fmt: skip
+        made._cast = self._cast if cast is None else cast
+        made._read_only |= made._cast is not None
+        return made
 
     # As a sequence
 
@@ -260,11 +206,59 @@ class Array(Selections):
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Any]:
+        return self.islice()
+
+    def islice(self, start: int | None = None, end: int | None = None) -> Iterator[Any]:
+        """Iterate over the first dimension from ``start`` to ``end``, in batches of chunks."""
         if not self.shape:
             raise TypeError("iteration over a zero-dimensional array")
-        rows = self.chunks[0]
-        for first in range(0, self.shape[0], rows):
-            yield from self[first : first + rows]
+        return self._rows(*slice(start, end).indices(self.shape[0]))
+
+    def _rows(self, first: int, end: int, _: int = 1) -> Iterator[Any]:
+        height = self._spec.chunk_shape[0]
+        row = max(1, prod(self.shape[1:]) * self.itemsize)
+        batch = max(1, _BATCH_BYTES // (row * height)) * height
+        while first < end:
+            last = min(end, (first // height) * height + batch)
+            yield from self[first:last]
+            first = last
+
+    def regions(self, nbytes: int = _BATCH_BYTES) -> Iterator[tuple[slice, ...]]:
+        """Yield selections that cover the array in batches of whole stored objects, in C order.
+
+        Parameters
+        ----------
+        nbytes : int
+            A selection holds at most as many bytes, unless one chunk (or shard) is larger.
+
+        Examples
+        --------
+        >>> import cuzarr
+        >>> z = cuzarr.ones((6, 4), chunks=(2, 4), dtype="i4")
+        >>> sum(z[region].sum() for region in z.regions(64))
+        np.int64(24)
+        """
+        return regions(self.shape, self._spec.chunk_shape, self.itemsize, nbytes)
+
+    def digest(self, hashname: str = "sha1") -> bytes:
+        """Return a hash of the metadata and of every element, the same for equal arrays.
+
+        Parameters
+        ----------
+        hashname : str
+            Of ``hashlib``.
+        """
+        found = hashlib.new(hashname)
+        found.update(f"{self.shape}{self.dtype.str}{self.fill_value!r}".encode())
+        host = self if self.device == "cpu" else self.to_device("cpu")
+        for region in self.regions():
+            found.update(np.ascontiguousarray(host[region]).tobytes())
+        found.update(json.dumps(self.attrs.asdict(), sort_keys=True).encode())
+        return found.digest()
+
+    def hexdigest(self, hashname: str = "sha1") -> str:
+        """Return :meth:`digest` as text."""
+        return self.digest(hashname).hex()
 
     # Changing it
 
@@ -363,8 +357,13 @@ class Array(Selections):
         """Return the report with what takes a listing of the store: bytes and chunks stored."""
         return display.array_info(self, stored=True)
 
+    def info_items(self) -> list[tuple[str, str]]:
+        """Return the rows of :attr:`info`."""
+        return list(self.info.rows)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, (self._store, self._path, self._spec, self._read_only, self._wanted)
+        made = self._store, self._path, self._spec, self._read_only, self._wanted, self._config
+        return _unpickle, (*made, self._cast)
 
     def __repr__(self) -> str:
         where = display.location(self._store, self._path)
@@ -381,10 +380,18 @@ class Array(Selections):
     __hash__ = None  # type: ignore[assignment]  # equal arrays may change
 
 
-def _unpickle(store: Store, path: str, spec: ArraySpec, read_only: bool, device: str) -> Array:
-    return Array(store, path, spec, read_only=read_only, device=device)
+def _unpickle(
+    store: Store,
+    path: str,
+    spec: ArraySpec,
+    read_only: bool,
+    device: str,
+    config: ArrayConfig,
+    cast: np.dtype[Any] | None,
+) -> Array:
+    made = Array(store, path, spec, read_only=read_only, device=device, config=config)
+    made._cast = cast
+    return made
 
 
-def codec_objects(config: Mapping[str, Any] | None) -> Any:
-    """Return the numcodecs codec of a v2 configuration, or None."""
-    return None if config is None else numcodecs.get_codec(dict(config))
+AsyncArray.wraps = Array

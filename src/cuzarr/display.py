@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from cuzarr.meta.spec import ArraySpec
 
@@ -34,13 +34,29 @@ class Info:
 
 @dataclass(frozen=True)
 class Tree:
-    """A hierarchy of labels; prints with box characters."""
+    """A hierarchy of labels; prints with box characters, and folds and unfolds in a notebook.
+
+    Attributes
+    ----------
+    label : str
+    children : tuple of Tree
+    max_nodes : int
+        Printed at most; a last line tells how many more there are.
+    plain : bool
+        No HTML.
+    """
 
     label: str
     children: tuple[Tree, ...] = ()
+    max_nodes: int = 500
+    plain: bool = False
 
     def __repr__(self) -> str:
-        return "\n".join([self.label, *self._lines()])
+        lines = [self.label, *self._lines()]
+        hidden = len(lines) - 1 - self.max_nodes
+        if hidden > 0:
+            lines[self.max_nodes + 1 :] = [f"... {hidden} more; see max_nodes="]
+        return "\n".join(lines)
 
     def _lines(self, indent: str = "") -> list[str]:
         lines: list[str] = []
@@ -50,9 +66,17 @@ class Tree:
             lines += child._lines(indent + ("    " if last else "│   "))
         return lines
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
+        """Return nested lists; what has members can be folded."""
+        if self.plain:
+            return None
         inner = "".join(f"<li>{child._repr_html_()}</li>" for child in self.children)
-        return escape(self.label) + (f"<ul>{inner}</ul>" if inner else "")
+        if not inner:
+            return escape(self.label)
+        return (
+            f"<details open><summary>{escape(self.label)}</summary>"
+            f'<ul style="list-style:none;margin:0">{inner}</ul></details>'
+        )
 
 
 def location(store: Any, path: str) -> str:
@@ -61,21 +85,28 @@ def location(store: Any, path: str) -> str:
     return f"{text.rstrip('/')}/{path}" if path else text
 
 
-def tree(group: Group, level: int | None) -> Tree:
+def tree(group: Group, level: int | None, *, max_nodes: int = 500, plain: bool = False) -> Tree:
     """Build the tree below a group; ``level`` bounds its depth."""
-    return Tree(group.name, _branches(group, level))
+    return Tree(group.name, _branches(group, level), max_nodes, plain)
 
 
 def _branches(group: Group, level: int | None) -> tuple[Tree, ...]:
+    """Build the branches from one listing of everything down to ``level``."""
     if level is not None and level <= 0:
         return ()
-    below = None if level is None else level - 1
-    return tuple(
-        Tree(f"{name} {spec.shape} {spec.dtype}")
-        if isinstance(spec := node.metadata, ArraySpec)
-        else Tree(name, _branches(cast("Group", node), below))
-        for name, node in group.members()
-    )
+    below: dict[str, list[Tree]] = {"": []}
+    found = group.members(None if level is None else level - 1)
+    for path, _ in found:
+        below[path] = []
+    for path, node in reversed(found):  # members come after the group that has them
+        parent, _, name = path.rpartition("/")
+        spec = node.metadata
+        if isinstance(spec, ArraySpec):
+            branch = Tree(f"{name} {spec.shape} {spec.dtype}")
+        else:
+            branch = Tree(name, tuple(reversed(below[path])))
+        below[parent].append(branch)
+    return tuple(reversed(below[""]))
 
 
 def array_info(array: Array, *, stored: bool) -> Info:
@@ -115,16 +146,18 @@ def array_info(array: Array, *, stored: bool) -> Info:
     return Info(tuple(rows))
 
 
-def group_info(group: Group) -> Info:
-    """Build the report of a group."""
-    arrays, groups = list(group.array_keys()), list(group.group_keys())
+def group_info(group: Group, *, complete: bool) -> Info:
+    """Build the report of a group; ``complete`` adds what is below its members."""
+    members = group.members()
+    arrays = [name for name, node in members if isinstance(node.metadata, ArraySpec)]
+    groups = [name for name, node in members if not isinstance(node.metadata, ArraySpec)]
     rows = [
         ("Name", group.name),
         ("Type", "cuzarr.Group"),
         ("Zarr format", str(group.zarr_format)),
         ("Read-only", str(group.read_only)),
         ("Store type", type(group.store).__name__),
-        ("No. members", str(len(arrays) + len(groups))),
+        ("No. members", str(len(members))),
         ("No. arrays", str(len(arrays))),
         ("No. groups", str(len(groups))),
     ]
@@ -132,6 +165,12 @@ def group_info(group: Group) -> Info:
         rows.append(("Arrays", ", ".join(arrays)))
     if groups:
         rows.append(("Groups", ", ".join(groups)))
+    if complete:
+        every = [node for _, node in group.arrays(recurse=True)]
+        rows.append(("No. members below", str(group.nmembers(None))))
+        rows.append(("No. bytes below", byte_count(sum(array.nbytes for array in every))))
+        stored = sum(array.nbytes_stored() for array in every)
+        rows.append(("No. bytes stored below", byte_count(stored)))
     return Info(tuple(rows))
 
 

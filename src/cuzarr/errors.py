@@ -21,6 +21,7 @@
     │   └── BoundsCheckError                  an index outside the array
     ├── ShapeMismatchError (ValueError)       a value that does not fit the selection
     ├── ReadOnlyError (PermissionError)
+    ├── CopyError (RuntimeError)              something is in the way of a copy
     ├── StoreError (OSError)                  the store failed; names the key
     │   └── InvalidKeyError (ValueError)      a key or path that no store accepts
     ├── MissingPackageError (ImportError)     says what to install
@@ -146,6 +147,10 @@ class ShapeMismatchError(CuzarrError, ValueError):
 
 class ReadOnlyError(CuzarrError, PermissionError):
     """A write to a node or store that was opened for reading."""
+
+
+class CopyError(CuzarrError, RuntimeError):
+    """Something is in the way of a copy, or it has no name."""
 
 
 class StoreError(CuzarrError, OSError):

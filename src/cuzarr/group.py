@@ -1,4 +1,4 @@
-"""Group: the hierarchy. Members are read from the store when they are asked for."""
+"""Group: the hierarchy, and creating, changing and removing members."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ from typing import Any, Self
 
 import numpy as np
 
-from cuzarr import display, nodes
+from cuzarr import display, hierarchy, nodes
+from cuzarr.aio import AsyncGroup
 from cuzarr.array import Array
 from cuzarr.attrs import Attributes, check_attributes
 from cuzarr.errors import NodeNotFoundError, NodeTypeError, ReadOnlyError
-from cuzarr.meta.create import new_array_spec
+from cuzarr.making import like, make_array
+from cuzarr.members import Members
 from cuzarr.meta.spec import ArraySpec, GroupSpec, NodeSpec, ZarrFormat
+from cuzarr.options import open_options
 from cuzarr.storage.base import Store
+from cuzarr.storage.path import StorePath
 from cuzarr.storage.prefix import join, normalize_path
+from cuzarr.storage.resolve import StoreLike, as_store
+
+_MISSING = object()
 
 
-class Group:
+class Group(Members):
     """A group of arrays and groups.
 
     Made by ``cuzarr.open_group``, ``cuzarr.create_group`` and their kin, not by calling it.
@@ -38,12 +45,50 @@ class Group:
     ) -> None:
         self._store, self._path, self._spec = store, path, spec
         self._read_only, self._device = read_only, device
-        self.attrs = Attributes(lambda: self._spec.attributes, self._save_attributes)
+        self._attrs = Attributes(lambda: self._spec.attributes, self._save_attributes)
+
+    @classmethod
+    def open(cls, store: StoreLike, zarr_format: ZarrFormat | None = None) -> Self:
+        """Open the group at the root of a store."""
+        opened = as_store(store)
+        spec = nodes.read_group(opened, "", zarr_format)
+        return cls(opened, "", spec, read_only=opened.read_only, device=None)
+
+    @classmethod
+    def from_store(
+        cls,
+        store: StoreLike,
+        *,
+        attributes: Mapping[str, Any] | None = None,
+        zarr_format: ZarrFormat = 3,
+        overwrite: bool = False,
+    ) -> Self:
+        """Create a group at the root of a store."""
+        opened = as_store(store)
+        spec = GroupSpec(check_attributes(attributes), zarr_format)
+        nodes.create_node(opened, "", spec, overwrite=overwrite)
+        return cls(opened, "", spec, read_only=False, device=None)
+
+    # What it is
+
+    @property
+    def attrs(self) -> Attributes:
+        """User attributes; a change is stored at once, assigning replaces all of them."""
+        return self._attrs
+
+    @attrs.setter
+    def attrs(self, values: Mapping[str, Any]) -> None:
+        self._attrs.put(values)
 
     @property
     def store(self) -> Store:
         """The store that holds it."""
         return self._store
+
+    @property
+    def store_path(self) -> StorePath:
+        """The store and the path in it."""
+        return StorePath(self._store, self._path)
 
     @property
     def path(self) -> str:
@@ -75,97 +120,10 @@ class Group:
         """The description that the metadata documents give."""
         return self._spec
 
-    # Members
-
-    def __getitem__(self, path: str) -> Array | Group:
-        full = join(self._path, normalize_path(path))
-        spec = nodes.find_node(self._store, full)
-        if spec is None:
-            raise NodeNotFoundError(f"group {self.name!r} in {self._store} has no member {path!r}")
-        return self._member(full, spec)
-
-    def get(self, path: str, default: Any = None) -> Any:
-        """Return a member, or ``default`` where there is none."""
-        try:
-            return self[path]
-        except NodeNotFoundError:
-            return default
-
-    def __contains__(self, path: object) -> bool:
-        if not isinstance(path, str):
-            return False
-        return nodes.find_node(self._store, join(self._path, normalize_path(path))) is not None
-
-    def __iter__(self) -> Iterator[str]:
-        return self.keys()
-
-    def __len__(self) -> int:
-        return len(self._children())
-
-    def members(self, max_depth: int | None = 0) -> tuple[tuple[str, Array | Group], ...]:
-        """Return (name, member) pairs, sorted.
-
-        Parameters
-        ----------
-        max_depth : int or None
-            0 = direct members; None = all below; names are relative paths.
-        """
-        found: list[tuple[str, Array | Group]] = []
-        for name, spec in self._children():
-            member = self._member(join(self._path, name), spec)
-            found.append((name, member))
-            if isinstance(member, Group) and (max_depth is None or max_depth > 0):
-                below = member.members(None if max_depth is None else max_depth - 1)
-                found += [(f"{name}/{inner}", node) for inner, node in below]
-        return tuple(found)
-
-    def keys(self) -> Iterator[str]:
-        """Iterate over the names of the direct members."""
-        return iter([name for name, _ in self._children()])
-
-    def values(self) -> Iterator[Array | Group]:
-        """Iterate over the direct members."""
-        return (member for _, member in self.members())
-
-    def items(self) -> Iterator[tuple[str, Array | Group]]:
-        """Iterate over (name, member) pairs."""
-        return iter(self.members())
-
-    def arrays(self) -> Iterator[tuple[str, Array]]:
-        """Iterate over (name, array) pairs of the direct members."""
-        return ((name, node) for name, node in self.members() if isinstance(node, Array))
-
-    def array_keys(self) -> Iterator[str]:
-        """Iterate over the names of the arrays."""
-        return (name for name, _ in self.arrays())
-
-    def array_values(self) -> Iterator[Array]:
-        """Iterate over the arrays."""
-        return (node for _, node in self.arrays())
-
-    def groups(self) -> Iterator[tuple[str, Group]]:
-        """Iterate over (name, group) pairs of the direct members."""
-        return ((name, node) for name, node in self.members() if isinstance(node, Group))
-
-    def group_keys(self) -> Iterator[str]:
-        """Iterate over the names of the groups."""
-        return (name for name, _ in self.groups())
-
-    def group_values(self) -> Iterator[Group]:
-        """Iterate over the groups."""
-        return (node for _, node in self.groups())
-
-    def nmembers(self, max_depth: int | None = 0) -> int:
-        """Return the number of members."""
-        return len(self.members(max_depth))
-
-    def _children(self) -> list[tuple[str, NodeSpec]]:
-        return nodes.children(self._store, self._path)
-
-    def _member(self, path: str, spec: NodeSpec) -> Array | Group:
-        if isinstance(spec, ArraySpec):
-            return Array(self._store, path, spec, read_only=self._read_only, device=self._device)
-        return Group(self._store, path, spec, read_only=self._read_only, device=self._device)
+    @property
+    def async_group(self) -> AsyncGroup:
+        """The same group, for ``await``."""
+        return AsyncGroup(self)
 
     # Creating
 
@@ -175,32 +133,32 @@ class Group:
         *,
         overwrite: bool = False,
         attributes: Mapping[str, Any] | None = None,
-    ) -> Group:
+    ) -> Self:
         """Create a group below this one, in its format; groups between them are created too."""
         self._check_writable()
         path = self._child_path(name)
         spec = GroupSpec(check_attributes(attributes), self.zarr_format)
         nodes.create_node(self._store, path, spec, overwrite=overwrite)
-        return Group(self._store, path, spec, read_only=False, device=self._device)
+        return type(self)(self._store, path, spec, read_only=False, device=self._device)
 
-    def require_group(self, name: str, overwrite: bool = False) -> Group:
+    def create_groups(self, *names: str, **options: Any) -> tuple[Self, ...]:
+        """Create several groups."""
+        return tuple(self.create_group(name, **options) for name in names)
+
+    def require_group(self, name: str, overwrite: bool = False) -> Self:
         """Return the group ``name``, creating it where it is missing."""
-        if not overwrite:
-            found = self.get(name)
-            if isinstance(found, Group):
-                return found
-            if found is not None:
-                raise NodeTypeError(f"{name!r} below {self.name!r} is an array, not a group")
+        if not overwrite and name in self:
+            return self.get_group(name)
         return self.create_group(name, overwrite=overwrite)
+
+    def require_groups(self, *names: str) -> tuple[Self, ...]:
+        """Return several groups, creating those that are missing."""
+        return tuple(self.require_group(name) for name in names)
 
     def create_array(
         self,
         name: str,
         *,
-        shape: Any = None,
-        dtype: Any = None,
-        data: Any = None,
-        overwrite: bool = False,
         device: str | None = None,
         zarr_format: ZarrFormat | None = None,
         **options: Any,
@@ -210,65 +168,116 @@ class Group:
         Parameters are those of ``cuzarr.create_array``; the format is this group's unless given.
         """
         self._check_writable()
+        zarr_format, options = open_options(zarr_format, options)
         return make_array(
             self._store,
             self._child_path(name),
-            shape=shape,
-            dtype=dtype,
-            data=data,
-            overwrite=overwrite,
             device=self._device if device is None else device,
             zarr_format=zarr_format or self.zarr_format,
             **options,
         )
 
-    def require_array(self, name: str, *, shape: Any, dtype: Any = None, **options: Any) -> Array:
+    def create(self, name: str, **options: Any) -> Array:
+        """Create an array; ``dtype`` defaults to float64. Other parameters as there."""
+        if options.get("data") is None and options.get("dtype") is None:
+            options["dtype"] = "f8"
+        return self.create_array(name, **options)
+
+    def create_dataset(self, name: str, **options: Any) -> Array:
+        """Do as :meth:`create`, by h5py's name."""
+        return self.create(name, **options)
+
+    def create_hierarchy(
+        self, nodes: Mapping[str, Any], *, overwrite: bool = False
+    ) -> Iterator[tuple[str, Array | Group]]:
+        """Create many arrays and groups below this one; see ``cuzarr.create_hierarchy``."""
+        self._check_writable()
+        below = {self._child_path(path): metadata for path, metadata in nodes.items()}
+        created = new_nodes(self._store, "", below, overwrite=overwrite, device=self._device)
+        skip = len(self._path) + 1 if self._path else 0
+        return ((path[skip:], node) for path, node in created if path != self._path)
+
+    def require_array(
+        self, name: str, *, shape: Any, dtype: Any = None, exact: bool = False, **options: Any
+    ) -> Array:
         """Return the array ``name``, creating it where it is missing.
+
+        Parameters
+        ----------
+        name : str
+        shape : int or sequence of int
+        dtype : data type or None
+        exact : bool
+            Whether an array that is there must have that very data type.
+        **options
+            As in :meth:`create_array`, where it is created.
 
         Raises
         ------
         NodeTypeError
             It is there with another shape, or with a data type that ``dtype`` cannot be cast to.
         """
-        found = self.get(name)
-        if found is None:
-            return self.create_array(name, shape=shape, dtype=dtype, **options)
-        if not isinstance(found, Array):
-            raise NodeTypeError(f"{name!r} below {self.name!r} is a group, not an array")
+        if name not in self:
+            return self.create(name, shape=shape, dtype=dtype, **options)
+        found = self.get_array(name)
         wanted = (shape,) if isinstance(shape, int) else tuple(shape)
         if found.shape != wanted:
             raise NodeTypeError(f"array {found.name!r} has shape {found.shape}, not {wanted}")
-        if dtype is not None and not np.can_cast(found.dtype, dtype):
+        if dtype is None:
+            return found
+        if found.dtype != np.dtype(dtype) if exact else not np.can_cast(found.dtype, dtype):
             raise NodeTypeError(
                 f"array {found.name!r} has data type {found.dtype}, not {np.dtype(dtype)}"
             )
         return found
 
-    def create(self, name: str, **options: Any) -> Array:
-        """Create an array; the same as :meth:`create_array`."""
-        return self.create_array(name, **options)
+    def require_dataset(
+        self, name: str, shape: Any, dtype: Any = None, exact: bool = False, **options: Any
+    ) -> Array:
+        """Do as :meth:`require_array`, by h5py's name."""
+        return self.require_array(name, shape=shape, dtype=dtype, exact=exact, **options)
 
     def array(self, name: str, data: Any, **options: Any) -> Array:
         """Create an array that holds ``data``."""
         return self.create_array(name, data=data, **options)
 
-    def zeros(self, name: str, *, shape: Any, **options: Any) -> Array:
+    def zeros(self, name: str, **options: Any) -> Array:
         """Create an array with fill value 0."""
-        return self.full(name, shape=shape, fill_value=0, **options)
+        return self.create(name, fill_value=0, **options)
 
-    def ones(self, name: str, *, shape: Any, **options: Any) -> Array:
+    def ones(self, name: str, **options: Any) -> Array:
         """Create an array with fill value 1."""
-        return self.full(name, shape=shape, fill_value=1, **options)
+        return self.create(name, fill_value=1, **options)
 
-    def empty(self, name: str, *, shape: Any, **options: Any) -> Array:
+    def empty(self, name: str, **options: Any) -> Array:
         """Create an array whose contents do not matter yet."""
-        options.setdefault("dtype", "f8")
-        return self.create_array(name, shape=shape, **options)
+        return self.create(name, **options)
 
-    def full(self, name: str, *, shape: Any, fill_value: Any, **options: Any) -> Array:
+    def full(self, name: str, fill_value: Any, **options: Any) -> Array:
         """Create an array with a fill value."""
-        options.setdefault("dtype", "f8")
-        return self.create_array(name, shape=shape, fill_value=fill_value, **options)
+        return self.create(name, fill_value=fill_value, **options)
+
+    def zeros_like(self, name: str, data: Any, **options: Any) -> Array:
+        """Create an array like ``data`` with fill value 0."""
+        return self._create_like(name, data, {"fill_value": 0, **options})
+
+    def ones_like(self, name: str, data: Any, **options: Any) -> Array:
+        """Create an array like ``data`` with fill value 1."""
+        return self._create_like(name, data, {"fill_value": 1, **options})
+
+    def empty_like(self, name: str, data: Any, **options: Any) -> Array:
+        """Create an array like ``data`` whose contents do not matter yet."""
+        return self._create_like(name, data, options)
+
+    def full_like(self, name: str, data: Any, **options: Any) -> Array:
+        """Create an array like ``data``; ``fill_value`` is that of ``data`` unless given."""
+        return self._create_like(name, data, options)
+
+    def _create_like(self, name: str, data: Any, options: dict[str, Any]) -> Array:
+        options = {"zarr_format": self.zarr_format, **options}
+        return self.create(name, **{**like(data, options), **options})
+
+    # Changing it
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Store ``value`` as an array, replacing what is there."""
@@ -280,9 +289,59 @@ class Group:
             raise NodeNotFoundError(f"group {self.name!r} in {self._store} has no member {name!r}")
         self._store.delete_dir(self._child_path(name))
 
-    def update_attributes(self, values: Mapping[str, Any]) -> Group:
+    def move(self, source: str, dest: str) -> None:
+        """Give a member another path below this group.
+
+        Raises
+        ------
+        NodeNotFoundError
+            There is no such member.
+        ContainsArrayError, ContainsGroupError
+            Something is at ``dest``.
+        """
+        self._check_writable()
+        hierarchy.move_node(self._store, self._child_path(source), self._child_path(dest))
+
+    def clear(self) -> None:
+        """Remove every member; attributes stay."""
+        for name in list(self.keys()):
+            del self[name]
+
+    def pop(self, name: str, default: Any = _MISSING) -> Any:
+        """Remove a member and return its data, an array in memory; of a group, a dict of them."""
+        if name not in self:
+            if default is _MISSING:
+                raise NodeNotFoundError(f"group {self.name!r} has no member {name!r}")
+            return default
+        found = _in_memory(self[name])
+        del self[name]
+        return found
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove any member; return its name and its data as :meth:`pop` does."""
+        for name in self.keys():
+            return name, self.pop(name)
+        raise NodeNotFoundError(f"group {self.name!r} is empty")
+
+    def setdefault(self, name: str, default: Any) -> Array | Group:
+        """Return a member, storing ``default`` as an array where it is missing."""
+        if name not in self:
+            self[name] = default
+        return self[name]
+
+    def update(self, other: Any = (), /, **arrays: Any) -> None:
+        """Store many arrays, replacing those that are there."""
+        for name, value in {**dict(other), **arrays}.items():
+            self[name] = value
+
+    def update_attributes(self, values: Mapping[str, Any]) -> Self:
         """Change attributes and return the group."""
         self.attrs.update(values)
+        return self
+
+    async def update_attributes_async(self, values: Mapping[str, Any]) -> Group:
+        """Change attributes and return the group."""
+        await self.async_group.update_attributes(values)
         return self
 
     def _child_path(self, name: str) -> str:
@@ -303,20 +362,41 @@ class Group:
 
     # Looking at it
 
-    def tree(self, level: int | None = None) -> display.Tree:
-        """Return the hierarchy below this group; prints as text.
+    def tree(
+        self,
+        expand: bool | None = None,  # noqa: ARG002  # of the widget of zarr-python 2
+        level: int | None = None,
+        *,
+        max_nodes: int = 500,
+        plain: bool = False,
+    ) -> display.Tree:
+        """Return the hierarchy below this group; prints as text, shows as HTML in a notebook.
 
         Parameters
         ----------
+        expand : None
+            Has no meaning here.
         level : int or None
             Levels shown; None = all.
+        max_nodes : int
+            Of the text; a last line tells that there are more.
+        plain : bool
+            Without HTML.
         """
-        return display.tree(self, level)
+        return display.tree(self, level, max_nodes=max_nodes, plain=plain)
 
     @property
     def info(self) -> display.Info:
         """A short report; prints as text."""
-        return display.group_info(self)
+        return display.group_info(self, complete=False)
+
+    def info_complete(self) -> display.Info:
+        """Return the report with what takes a listing of everything below."""
+        return display.group_info(self, complete=True)
+
+    def info_items(self) -> list[tuple[str, str]]:
+        """Return the rows of :attr:`info`."""
+        return list(self.info.rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (self._store, self._path, self._spec, self._read_only, self._device)
@@ -347,42 +427,33 @@ def _unpickle(
     return Group(store, path, spec, read_only=read_only, device=device)
 
 
-def make_array(
+def new_nodes(
     store: Store,
-    path: str,
+    root: str,
+    metadata: Mapping[str, Any],
     *,
-    shape: Any,
-    dtype: Any,
-    data: Any,
     overwrite: bool,
     device: str | None,
-    zarr_format: ZarrFormat,
-    **options: Any,
-) -> Array:
-    """Create an array node and write ``data`` to it; see ``cuzarr.create_array``."""
-    if data is not None:
-        data = data if hasattr(data, "shape") and hasattr(data, "dtype") else np.asarray(data)
-        shape = tuple(data.shape) if shape is None else shape
-        dtype = data.dtype if dtype is None else dtype
-    if shape is None:
-        raise ValueError("an array needs a shape, or data that has one")
-    if dtype is None:
-        raise ValueError("an array needs a dtype, or data that has one")
-    options["attributes"] = check_attributes(options.get("attributes"))
-    key = join(path, nodes.V3_KEY if zarr_format == 3 else nodes.V2_ARRAY)
-    spec = new_array_spec(shape, dtype, zarr_format=zarr_format, key=key, **options)
-    array = Array(store, path, spec, read_only=False, device=device)
-    nodes.create_node(store, path, spec, overwrite=overwrite)
-    if data is not None:
-        array[...] = data
-    return array
+) -> list[tuple[str, Array | Group]]:
+    """Create many nodes and the groups between them; see ``cuzarr.create_hierarchy``."""
+    specs = {
+        join(root, normalize_path(path)): hierarchy.as_spec(given, path)
+        for path, given in metadata.items()
+    }
+    created = hierarchy.create_nodes(store, specs, overwrite=overwrite)
+    return [(path, _node(store, path, spec, device)) for path, spec in created]
 
 
-def parent_format(store: Store, path: str) -> ZarrFormat | None:
-    """Return the format of the nearest group above ``path``, or None."""
-    while path:
-        path = path.rpartition("/")[0]
-        spec = nodes.find_node(store, path)
-        if spec is not None:
-            return spec.zarr_format
-    return None
+def _node(store: Store, path: str, spec: NodeSpec, device: str | None) -> Array | Group:
+    if isinstance(spec, ArraySpec):
+        return Array(store, path, spec, read_only=False, device=device)
+    return Group(store, path, spec, read_only=False, device=device)
+
+
+def _in_memory(node: Array | Group) -> Any:
+    if isinstance(node, Array):
+        return node[...]
+    return {name: _in_memory(member) for name, member in node.items()}
+
+
+AsyncGroup.wraps = Group

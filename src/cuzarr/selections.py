@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Literal, Self
 
 import numpy as np
 
+from cuzarr.codecs.fields import FieldsChain, check_fields, fields_dtype
 from cuzarr.config import ArrayConfig, config
 from cuzarr.device import Device, open_backend, resolve
 from cuzarr.engine.backend import AnyArray
@@ -32,14 +34,16 @@ from cuzarr.plan import (
 )
 from cuzarr.plan.chunk_plan import ChunkPlan
 from cuzarr.storage.base import Store
-from cuzarr.values import fit_out, fit_value
+from cuzarr.values import fit_out, fit_value, subarrays_as_field
 
 
 class Selections:
     """The part of :class:`~cuzarr.Array` that reads and writes.
 
     ``out`` is an array of the selection's shape and the array's data type, on the array's device;
-    it is filled and returned.
+    it is filled and returned. ``fields`` is a field of a structured data type, or a list of them:
+    these alone are read, or written. Square brackets take names of fields among their entries.
+    ``prototype`` is zarr-python's way to name a device; writes take values of any.
     """
 
     _store: Store
@@ -52,37 +56,105 @@ class Selections:
     _read_only: bool
     _wanted: str
     _device: Device | None
+    _cast: np.dtype[Any] | None
     _last_plan: DevicePlan | None
 
     # Reading
 
     def __getitem__(self, key: Any) -> Any:
-        plan = plan_item(key, *self._grid)
-        return self._read(plan, key)
+        fields, key = pop_fields(key) if self._spec.dtype.names else (None, key)
+        return self._read(plan_item(key, *self._grid), key, None, fields)
 
-    def get_basic_selection(self, selection: Any = ..., out: AnyArray | None = None) -> Any:
+    def get_basic_selection(
+        self,
+        selection: Any = ...,
+        out: AnyArray | None = None,
+        fields: Any = None,
+        *,
+        prototype: Any = None,
+    ) -> Any:
         """Read integers and slices, stepped or negative; ``out`` is filled where given."""
-        return self._read(plan_basic(selection, *self._grid), selection, out)
+        return self._read(plan_basic(selection, *self._grid), selection, out, fields, prototype)
 
-    def get_orthogonal_selection(self, selection: Any, out: AnyArray | None = None) -> Any:
+    def get_orthogonal_selection(
+        self,
+        selection: Any,
+        out: AnyArray | None = None,
+        fields: Any = None,
+        *,
+        prototype: Any = None,
+    ) -> Any:
         """Read the outer product of one integer, slice, 1-D list or mask per dimension."""
-        return self._read(plan_orthogonal(selection, *self._grid), selection, out)
+        plan = plan_orthogonal(selection, *self._grid)
+        return self._read(plan, selection, out, fields, prototype)
 
-    def get_coordinate_selection(self, selection: Any, out: AnyArray | None = None) -> Any:
+    def get_coordinate_selection(
+        self,
+        selection: Any,
+        out: AnyArray | None = None,
+        fields: Any = None,
+        *,
+        prototype: Any = None,
+    ) -> Any:
         """Read single elements: one integer array per dimension, broadcast together."""
-        return self._read(plan_coordinate(selection, *self._grid), selection, out)
+        plan = plan_coordinate(selection, *self._grid)
+        return self._read(plan, selection, out, fields, prototype)
 
-    def get_mask_selection(self, mask: Any, out: AnyArray | None = None) -> Any:
+    def get_mask_selection(
+        self,
+        mask: Any,
+        out: AnyArray | None = None,
+        fields: Any = None,
+        *,
+        prototype: Any = None,
+    ) -> Any:
         """Read the elements where a boolean array of the same shape is True, in C order."""
-        return self._read(plan_mask(mask, *self._grid), mask, out)
+        return self._read(plan_mask(mask, *self._grid), mask, out, fields, prototype)
 
-    def get_block_selection(self, selection: Any, out: AnyArray | None = None) -> Any:
+    def get_block_selection(
+        self,
+        selection: Any,
+        out: AnyArray | None = None,
+        fields: Any = None,
+        *,
+        prototype: Any = None,
+    ) -> Any:
         """Read whole chunks (shards, where there are) by grid coordinates: integers and slices."""
-        return self._read(plan_block(selection, *self._grid, self._spec.chunk_shape), None, out)
+        plan = plan_block(selection, *self._grid, self._spec.chunk_shape)
+        return self._read(plan, None, out, fields, prototype)
 
-    def _read(self, plan: ChunkPlan, key: Any, out: AnyArray | None = None) -> Any:
+    def _read(
+        self,
+        plan: ChunkPlan,
+        key: Any,
+        out: AnyArray | None = None,
+        fields: Any = None,
+        prototype: Any = None,
+    ) -> Any:
+        if prototype is not None:
+            return self.for_prototype(prototype)._read(plan, key, out, fields)
+        if self._cast is None:
+            return self._read_stored(plan, key, out, fields)
+        found = self._read_stored(plan, key, None, fields)
+        dtype = self._cast if fields is None else found.dtype
+        if out is None:
+            return found.astype(dtype)
+        fit_out(out, plan, dtype, self._resolved().name)
+        out[...] = found
+        return out
+
+    def _read_stored(self, plan: ChunkPlan, key: Any, out: Any, fields: Any) -> Any:
+        if hasattr(out, "as_ndarray_like"):  # a buffer of zarr-python
+            out = out.as_ndarray_like()
+        fields = check_fields(fields, self._spec.dtype)
+        if isinstance(fields, str) and self._spec.dtype[fields].subdtype is not None:
+            return self._read_subarray(plan, key, out, fields)
         device = self._resolved()
         job = self._job(plan, device)
+        if fields is not None:
+            chain = FieldsChain.of(job.chain, fields)
+            fill = chain.chunk.fill_value
+            job = replace(job, chain=chain, dtype=chain.chunk.dtype, fill_value=fill)
         backend = open_backend(device)
         target = None if out is None else fit_out(out, plan, job.dtype, device.name)
         if target is None and out is None and self._order == "F":
@@ -97,6 +169,14 @@ class Selections:
             return backend.to_host(result)[()]
         return result
 
+    def _read_subarray(self, plan: ChunkPlan, key: Any, out: AnyArray | None, field: str) -> Any:
+        """Read a field whose elements are arrays: their dimensions follow those of the plan."""
+        found = self._read_stored(plan, key, None, [field])[field]
+        if out is None:
+            return found
+        out[...] = found
+        return out
+
     def _job(self, plan: ChunkPlan, device: Device) -> Job:
         dtype, target = self._spec.dtype, self._target
         if device.name != "cpu":
@@ -106,34 +186,76 @@ class Selections:
     # Writing
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._write(plan_item(key, *self._grid), value)
+        fields, key = pop_fields(key) if self._spec.dtype.names else (None, key)
+        self._write(plan_item(key, *self._grid), value, fields)
 
-    def set_basic_selection(self, selection: Any, value: Any) -> None:
+    def set_basic_selection(
+        self,
+        selection: Any,
+        value: Any,
+        fields: Any = None,
+        *,
+        prototype: Any = None,  # noqa: ARG002
+    ) -> None:
         """Write to integers and slices."""
-        self._write(plan_basic(selection, *self._grid), value)
+        self._write(plan_basic(selection, *self._grid), value, fields)
 
-    def set_orthogonal_selection(self, selection: Any, value: Any) -> None:
+    def set_orthogonal_selection(
+        self,
+        selection: Any,
+        value: Any,
+        fields: Any = None,
+        *,
+        prototype: Any = None,  # noqa: ARG002
+    ) -> None:
         """Write to the outer product of one selector per dimension."""
-        self._write(plan_orthogonal(selection, *self._grid), value)
+        self._write(plan_orthogonal(selection, *self._grid), value, fields)
 
-    def set_coordinate_selection(self, selection: Any, value: Any) -> None:
+    def set_coordinate_selection(
+        self,
+        selection: Any,
+        value: Any,
+        fields: Any = None,
+        *,
+        prototype: Any = None,  # noqa: ARG002
+    ) -> None:
         """Write single elements; of equal coordinates the last value wins."""
-        self._write(plan_coordinate(selection, *self._grid), value)
+        self._write(plan_coordinate(selection, *self._grid), value, fields)
 
-    def set_mask_selection(self, mask: Any, value: Any) -> None:
+    def set_mask_selection(
+        self,
+        mask: Any,
+        value: Any,
+        fields: Any = None,
+        *,
+        prototype: Any = None,  # noqa: ARG002
+    ) -> None:
         """Write the elements where a boolean array of the same shape is True."""
-        self._write(plan_mask(mask, *self._grid), value)
+        self._write(plan_mask(mask, *self._grid), value, fields)
 
-    def set_block_selection(self, selection: Any, value: Any) -> None:
+    def set_block_selection(
+        self,
+        selection: Any,
+        value: Any,
+        fields: Any = None,
+        *,
+        prototype: Any = None,  # noqa: ARG002
+    ) -> None:
         """Write whole chunks (shards, where there are) by their grid coordinates."""
-        self._write(plan_block(selection, *self._grid, self._spec.chunk_shape), value)
+        plan = plan_block(selection, *self._grid, self._spec.chunk_shape)
+        self._write(plan, value, fields)
 
-    def _write(self, plan: ChunkPlan, value: Any) -> None:
+    def _write(self, plan: ChunkPlan, value: Any, fields: Any = None) -> None:
         self._check_writable()
+        fields = check_fields(fields, self._spec.dtype)
         device = self._resolved()
         if device.name != "cpu":
             plan = last_wins(plan)  # a device copies in any order
         job = self._job(plan, device)
+        if fields is not None:
+            if isinstance(fields, str) and job.dtype[fields].subdtype is not None:
+                value, fields = subarrays_as_field(value, job.dtype, fields), [fields]
+            job = replace(job, dtype=fields_dtype(fields, job.dtype), fields=fields)
         keep = self._config.write_empty_chunks
         write(
             job,
@@ -143,6 +265,10 @@ class Selections:
             write_empty_chunks=bool(config.get("write_empty_chunks") if keep is None else keep),
         )
         self._last_plan = DevicePlan.of(device.name, device.reason, job.report)
+
+    def for_prototype(self, prototype: Any) -> Self:
+        """Return the array on the device of a buffer prototype of ``buffer`` or zarr-python."""
+        raise NotImplementedError
 
     def _resolved(self) -> Device:
         if self._device is None:
@@ -170,14 +296,13 @@ class Selections:
         """Chunk indexing: ``z.blocks[0, 1:3]``."""
         return Indexer(self.get_block_selection, self.set_block_selection)
 
-    def _get_points(self, key: Any) -> Any:
-        return self.get_mask_selection(key) if _is_mask(key) else self.get_coordinate_selection(key)
+    def _get_points(self, key: Any, *, fields: Any = None) -> Any:
+        get = self.get_mask_selection if _is_mask(key) else self.get_coordinate_selection
+        return get(key, fields=fields)
 
-    def _set_points(self, key: Any, value: Any) -> None:
-        if _is_mask(key):
-            self.set_mask_selection(key, value)
-        else:
-            self.set_coordinate_selection(key, value)
+    def _set_points(self, key: Any, value: Any, *, fields: Any = None) -> None:
+        set_ = self.set_mask_selection if _is_mask(key) else self.set_coordinate_selection
+        set_(key, value, fields=fields)
 
 
 class Indexer:
@@ -187,10 +312,35 @@ class Indexer:
         self._get, self._set = get, set_
 
     def __getitem__(self, key: Any) -> Any:
-        return self._get(key)
+        fields, key = pop_fields(key)
+        return self._get(key, fields=fields)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._set(key, value)
+        fields, key = pop_fields(key)
+        self._set(key, value, fields=fields)
+
+
+def pop_fields(key: Any) -> tuple[Any, Any]:
+    """Split a key into names of fields, or None, and the rest: ``"a"``, ``["a", "b"]``, ``"a", 0``.
+
+    One name is a field, several are a list of fields. A key of names alone selects everything.
+    """
+    entries = key if isinstance(key, tuple) else (key,)
+    names: list[str] = []
+    rest: list[Any] = []
+    several = False
+    for entry in entries:
+        if isinstance(entry, str):
+            names.append(entry)
+        elif isinstance(entry, list) and entry and all(isinstance(name, str) for name in entry):
+            names += entry
+            several = True
+        else:
+            rest.append(entry)
+    if not names:
+        return None, key
+    fields = names if several or len(names) > 1 else names[0]
+    return fields, rest[0] if len(rest) == 1 else tuple(rest)
 
 
 def _is_mask(key: Any) -> bool:

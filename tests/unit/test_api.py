@@ -12,11 +12,14 @@ import pytest
 import cuzarr
 from cuzarr import errors
 
-PUBLIC = {
-    "Array", "Group", "__version__", "array", "codecs", "config", "create", "create_array",
-    "create_group", "empty", "errors", "full", "group", "load", "ones", "open", "open_array",
-    "open_group", "save", "storage", "zeros",
-}  # fmt: skip
+PUBLIC = set(
+    """
+    Array AsyncArray AsyncGroup CopyError DirectoryStore Group MemoryStore ZipStore __version__
+    array codecs config copy copy_all copy_store create create_array create_group create_hierarchy
+    empty empty_like errors from_array full full_like group load ones ones_like open open_array
+    open_group open_like save save_array save_group storage tree zeros zeros_like
+    """.split()
+)
 
 
 def test_public_names() -> None:

@@ -8,6 +8,7 @@ from cuzarr.plan.duplicates import last_wins
 from cuzarr.plan.grid import chunk_counts, grid_shape
 from cuzarr.plan.item import is_scalar, plan_item
 from cuzarr.plan.points import plan_coordinate, plan_mask
+from cuzarr.plan.regions import regions
 from cuzarr.plan.separable import full_plan, plan_basic, plan_orthogonal
 from cuzarr.plan.shards import (
     ShardGroups,
@@ -35,5 +36,6 @@ __all__ = [
     "plan_item",
     "plan_mask",
     "plan_orthogonal",
+    "regions",
     "shard_address",
 ]

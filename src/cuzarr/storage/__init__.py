@@ -1,9 +1,31 @@
 """Stores: where encoded chunks and metadata documents are kept."""
 
+import numcodecs
+
 from cuzarr.storage.base import Store
 from cuzarr.storage.local import LocalStore
 from cuzarr.storage.memory import MemoryStore
+from cuzarr.storage.path import StorePath
 from cuzarr.storage.resolve import StoreLike, as_store
 from cuzarr.storage.zip import ZipStore
 
-__all__ = ["LocalStore", "MemoryStore", "Store", "StoreLike", "ZipStore", "as_store"]
+#: The compressor of new v2 arrays that are given none; may be assigned.
+default_compressor: object = numcodecs.Blosc()
+
+# The names of zarr-python 2.
+DirectoryStore = LocalStore
+KVStore = DictStore = MemoryStore
+
+__all__ = [
+    "DictStore",
+    "DirectoryStore",
+    "KVStore",
+    "LocalStore",
+    "MemoryStore",
+    "Store",
+    "StoreLike",
+    "StorePath",
+    "ZipStore",
+    "as_store",
+    "default_compressor",
+]

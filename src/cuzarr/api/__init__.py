@@ -1,0 +1,51 @@
+"""The functions of the package: open, create, save, load, copy."""
+
+from cuzarr.api.copying import copy, copy_all, copy_store
+from cuzarr.api.creating import (
+    array,
+    create,
+    create_array,
+    create_group,
+    create_hierarchy,
+    empty,
+    empty_like,
+    from_array,
+    full,
+    full_like,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
+from cuzarr.api.opening import group, open, open_array, open_group, open_like  # noqa: A004
+from cuzarr.api.saving import load, save, save_array, save_group, tree
+
+__all__ = [
+    "array",
+    "copy",
+    "copy_all",
+    "copy_store",
+    "create",
+    "create_array",
+    "create_group",
+    "create_hierarchy",
+    "empty",
+    "empty_like",
+    "from_array",
+    "full",
+    "full_like",
+    "group",
+    "load",
+    "ones",
+    "ones_like",
+    "open",
+    "open_array",
+    "open_group",
+    "open_like",
+    "save",
+    "save_array",
+    "save_group",
+    "tree",
+    "zeros",
+    "zeros_like",
+]

@@ -1,0 +1,95 @@
+"""Save NumPy arrays, and load them back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cuzarr.api.creating import create_array, create_group
+from cuzarr.api.opening import open  # noqa: A004  # the name of the field
+from cuzarr.array import Array
+from cuzarr.display import Tree
+from cuzarr.group import Group
+from cuzarr.meta.spec import ZarrFormat
+from cuzarr.options import open_options
+from cuzarr.storage.resolve import StoreLike
+
+
+def save(
+    store: StoreLike,
+    *arrays: Any,
+    path: str | None = None,
+    zarr_format: ZarrFormat | None = None,
+    storage_options: dict[str, Any] | None = None,
+    **named: Any,
+) -> None:
+    """Save one NumPy array as an array, or several as the members of a group.
+
+    Parameters
+    ----------
+    store : path, mapping or Store
+        What is there is replaced.
+    *arrays, **named : array-like
+        Several positional arrays are named ``arr_0``, ``arr_1``...
+    path : str or None
+        In the store.
+    zarr_format : {2, 3} or None
+    storage_options : None
+    """
+    if not arrays and not named:
+        raise ValueError("save needs at least one array")
+    given: dict[str, Any] = {"path": path, "zarr_format": zarr_format}
+    given["storage_options"] = storage_options
+    if len(arrays) == 1 and not named:
+        save_array(store, arrays[0], **given)
+    else:
+        save_group(store, *arrays, **given, **named)
+
+
+def save_array(
+    store: StoreLike,
+    arr: Any,
+    *,
+    path: str | None = None,
+    zarr_format: ZarrFormat | None = None,
+    **options: Any,
+) -> None:
+    """Save one array; ``options`` as in :func:`create_array`. What is there is replaced."""
+    create_array(
+        store, name=path, data=np.asarray(arr), overwrite=True, zarr_format=zarr_format, **options
+    )
+
+
+def save_group(
+    store: StoreLike,
+    *arrays: Any,
+    path: str | None = None,
+    zarr_format: ZarrFormat | None = None,
+    storage_options: dict[str, Any] | None = None,
+    **named: Any,
+) -> None:
+    """Save arrays as the members of a group; see :func:`save`. What is there is replaced."""
+    open_options(None, {"storage_options": storage_options})
+    if not arrays and not named:
+        raise ValueError("save_group needs at least one array")
+    members = {f"arr_{i}": data for i, data in enumerate(arrays)}
+    clash = sorted(set(members) & set(named))
+    if clash:
+        raise ValueError(f"names of positional and named arrays clash: {', '.join(clash)}")
+    root = create_group(store, path=path, zarr_format=zarr_format, overwrite=True)
+    for name, data in {**members, **named}.items():
+        root.create_array(name, data=np.asarray(data))
+
+
+def load(store: StoreLike, path: str | None = None, zarr_format: ZarrFormat | None = None) -> Any:
+    """Load an array as a NumPy array, or a group as a dict of them, always in host memory."""
+    node = open(store, "r", path=path, zarr_format=zarr_format, device="cpu")
+    if isinstance(node, Array):
+        return node[...]
+    return {name: member[...] for name, member in node.arrays()}
+
+
+def tree(grp: Group, expand: bool | None = None, level: int | None = None) -> Tree:
+    """Return the hierarchy below a group; see :meth:`Group.tree`."""
+    return grp.tree(expand, level)
