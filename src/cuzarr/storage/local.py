@@ -326,8 +326,13 @@ class LocalStore:
     def _make_directory(self, key: str, folder: str) -> None:
         if not self.make_root and not os.path.isdir(self.root):
             raise StoreError(f"cannot write {key!r}: the root {self.root!r} does not exist")
-        with contextlib.suppress(FileNotFoundError):  # removed while it is made
+        try:
             os.makedirs(folder, exist_ok=True)
+        except FileNotFoundError:  # its parent was removed while it is made
+            return
+        except FileExistsError:  # removed before makedirs could see that it is a directory
+            if os.path.lexists(folder) and not os.path.isdir(folder):
+                raise
 
     def _sync_directories(self, directory: str, *, everything: bool) -> None:
         """Flush the directory of a new file; all above it too, where they may be new as well."""
