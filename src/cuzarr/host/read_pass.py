@@ -29,6 +29,7 @@ from cuzarr.native.tables import FileSource, MemorySource
 
 _CALL_BYTES = 2**30  #: decoded bytes per native call: between calls the interpreter sees signals
 _SCRATCH_BYTES = 2**30  #: what all threads of a call may need for decoded chunks
+_NONE = np.zeros(0, np.int64)
 _SMALL_BYTES = 2**18  #: decoded bytes that are not worth a second thread
 
 
@@ -49,7 +50,7 @@ class HostReadPass:
         self._futures: list[Future[None]] = []
         codec = native_codec(job.chain)
         self._native = None if codec is None else wave_chunks(job, codec, out)
-        self._strides = np.array(out.strides, np.int64)
+        self._address, self._strides = out.ctypes.data, np.array(out.strides, np.int64)
 
     def fetch(self, wave: Wave) -> Wave:
         """Return the wave: reading is part of ``scatter``."""
@@ -95,7 +96,7 @@ class HostReadPass:
             yield wave.take(slice(first, first + count))
 
     def _threads(self, chunks: int) -> int:
-        if chunks * self.chunk_bytes <= _SMALL_BYTES:
+        if chunks == 1 or chunks * self.chunk_bytes <= _SMALL_BYTES:
             return 1
         return max(1, min(threads(), _SCRATCH_BYTES // self.chunk_bytes))
 
@@ -135,9 +136,9 @@ class HostReadPass:
         statuses = native.read_wave(
             source, wave.present, chunks,
             rows.start, rows.count, rows.out, rows.step, byte_lists(rows, layout),
-            self.out.ctypes.data, self._strides, workers,
+            self._address, self._strides, workers,
         )  # fmt: skip
-        return np.flatnonzero(statuses)
+        return np.flatnonzero(statuses) if np.count_nonzero(statuses) else _NONE
 
     def _by_chunk(self, wave: Wave, encoded: Encoded, which: Iterable[int]) -> None:
         chain = self.job.chain

@@ -13,6 +13,7 @@ from cuzarr.errors import InvalidKeyError
 from cuzarr.storage.base import RequestBatch
 
 _DOT, _SLASH = ord("."), ord("/")
+_TELLING = (b"\\", b"\0", b"//", b"..", b"/.", b"./")
 
 
 def normalize_path(path: str | None) -> str:
@@ -93,16 +94,13 @@ def batch_keys(batch: RequestBatch) -> list[str]:
 
 def _suspicious(batch: RequestBatch) -> bool:
     blob, offsets = batch.keys, batch.offsets
-    if b"\\" in blob or b"\0" in blob or bool((offsets[1:] <= offsets[:-1]).any()):
-        return True
     if not len(batch):
         return False
-    data = np.frombuffer(blob, np.uint8)
-    mark = data == _DOT
-    mark |= data == _SLASH
-    if bool(mark[offsets[:-1]].any() or mark[offsets[1:] - 1].any()):
+    if any(telling in blob for telling in _TELLING) or bool((offsets[1:] <= offsets[:-1]).any()):
         return True
-    return bool((mark[1:] & mark[:-1]).any())
+    data = np.frombuffer(blob, np.uint8)
+    edges = np.concatenate((data[offsets[:-1]], data[offsets[1:] - 1]))
+    return bool(((edges == _DOT) | (edges == _SLASH)).any())
 
 
 def _problem(key: str) -> str | None:
