@@ -316,3 +316,11 @@ def test_blocks_may_be_shards_of_several_chunks():
 def test_what_a_block_selection_refuses(key, error, message):
     with pytest.raises(error, match=message):
         plan_block(key, (7, 9), (3, 4))
+
+
+@pytest.mark.parametrize("key", [slice(None), slice(None, None, -3), slice(None, None, 5)])
+def test_more_chunks_than_a_plan_can_hold(key):
+    with pytest.raises(SelectionError, match=r"touches \d+ chunks along one axis, more than 67108"):
+        plan_basic(key, (2**40,), (4,))
+    with pytest.raises(SelectionError, match="select in parts"):
+        plan_orthogonal((0, key), (3, 2**40), (1, 4))

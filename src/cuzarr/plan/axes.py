@@ -18,6 +18,7 @@ from cuzarr.plan.chunk_plan import Axis, Int64
 from cuzarr.plan.grouping import freeze
 
 _CACHED_CHUNKS = 32  # an entry stays below two kilobytes
+_MOST_CHUNKS = 2**26  #: their columns take 4 GiB at the peak
 
 
 def affine_axis(start: int, count: int, step: int, length: int, chunk: int) -> Axis:
@@ -121,12 +122,12 @@ _cached_axis = lru_cache(maxsize=4096)(_affine_axis)
 
 
 def _columns(n: int) -> Int64:
-    try:
-        return np.empty((4, n), np.int64)
-    except (MemoryError, ValueError):
+    if n > _MOST_CHUNKS:
         raise SelectionError(
-            f"the selection touches {n} chunks along one axis, more than fit in memory"
-        ) from None
+            f"the selection touches {n} chunks along one axis, more than {_MOST_CHUNKS}: "
+            "select in parts"
+        )
+    return np.empty((4, n), np.int64)
 
 
 def _complete(
