@@ -4,7 +4,8 @@
 and on the emulated device. Tests marked ``gpu`` are skipped on a machine without a usable device,
 and with ``--device cuda`` they fail there instead.
 
-Hypothesis has no deadline per example: a busy machine is no failure.
+Hypothesis has no deadline per example: a busy machine is no failure. A test whose id holds an address
+is refused, since processes that run the suite together must agree on the ids.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    unstable = [item.nodeid for item in items if " at 0x" in item.nodeid]
+    if unstable:
+        raise pytest.UsageError(f"ids differ in every process, give ids=: {unstable}")
     if config.getoption("--device") == "cuda":
         return
     found = probe()
