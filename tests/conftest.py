@@ -4,8 +4,8 @@
 and on the emulated device. Tests marked ``gpu`` are skipped on a machine without a usable device,
 and with ``--device cuda`` they fail there instead.
 
-Hypothesis has no deadline per example: a busy machine is no failure. A test whose id holds an address
-is refused, since processes that run the suite together must agree on the ids.
+Hypothesis has no deadline per example: a busy machine is no failure. A test whose id holds an
+address is refused, since processes that run the suite together must agree on the ids.
 """
 
 from __future__ import annotations
