@@ -235,6 +235,9 @@ def _dtype_after(codecs: Sequence[CodecSpec], dtype: DType) -> DType:
     for codec in codecs:
         if codec_specs.is_serializer(codec):
             return np.dtype("u1") if dtype.hasobject else dtype
+        if codec.name == "cast_value":
+            found = dtypes.from_v3(codec.configuration.get("data_type"), "", Problems(""))
+            dtype = dtype if found is None else found[0]
         identifier = codec.name.removeprefix("numcodecs.")
         if identifier != codec.name:
             # A wrong data type in it is for the codec's own configuration to refuse.

@@ -163,7 +163,7 @@ def serializer_name(codecs: Sequence[CodecSpec]) -> str | None:
 def is_serializer(codec: CodecSpec) -> bool:
     """Whether a codec makes bytes of an array."""
     identifier = codec.name.removeprefix("numcodecs.")
-    return codec.name in ("bytes", "sharding_indexed") or identifier in SERIALIZERS
+    return codec.name in ("bytes", "packbits", "sharding_indexed") or identifier in SERIALIZERS
 
 
 def is_bytes_codec(codec: CodecSpec) -> bool:
