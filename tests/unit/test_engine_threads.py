@@ -1,0 +1,82 @@
+"""Threads, forked children and the thread pool of the engine."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import cuzarr
+from cuzarr.engine.pool import pool, threads
+from tests.unit.test_engine import DATA, array
+
+
+def test_many_threads_on_one_array() -> None:
+    """Readers and writers of different chunks do not disturb each other."""
+    for options in ({}, {"chunks": (1, 2), "shards": (2, 20)}, {"zarr_format": 2}):
+        z = cuzarr.zeros((40, 20), dtype="i8", **{"chunks": (2, 5), "device": "cpu"} | options)  # type: ignore[arg-type, operator]
+        errors: list[str] = []
+
+        def work(row: int, z: cuzarr.Array = z, errors: list[str] = errors) -> None:
+            rows = slice(2 * row, 2 * row + 2)
+            for turn in range(1, 6):
+                z[rows] = turn * 1000 + row
+                if not (z[rows] == turn * 1000 + row).all():
+                    errors.append(f"row {row}, turn {turn}")
+                z.vindex[[2 * row], [turn]] = -turn
+                if z[2 * row, turn] != -turn:
+                    errors.append(f"point of row {row}, turn {turn}")
+
+        with ThreadPoolExecutor(8) as workers:
+            list(workers.map(work, range(20)))
+        assert errors == []
+        expected = np.repeat(5000 + np.arange(20), 2)[:, None] + np.zeros(20, int)
+        expected[::2, 5] = -5
+        np.testing.assert_array_equal(z[...], expected)
+
+
+def test_a_forked_child_has_its_own_threads() -> None:
+    z = array(chunks=(1, 2))
+    with small_waves():
+        np.testing.assert_array_equal(z[...], DATA)  # the parent's pool runs
+        readable, writable = os.pipe()
+        with warnings.catch_warnings():  # Python 3.12 warns of forks with threads: the point here
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:  # no assertion leaves the child
+            try:
+                same = bool((z[...] == DATA).all())
+                z[...] = 5
+                same &= bool((z[...] == 5).all())
+                os.write(writable, b"1" if same else b"0")
+            finally:
+                os._exit(0)
+        os.close(writable)
+        with os.fdopen(readable, "rb") as answer:
+            found = answer.read()
+        os.waitpid(child, 0)
+        assert found == b"1"
+        np.testing.assert_array_equal(z[...], DATA)
+
+
+def test_the_pool_follows_the_configuration() -> None:
+    with cuzarr.config.set({"host.threads": 3}):
+        assert threads() == 3
+        assert pool() is pool()
+        three = pool()
+    with cuzarr.config.set({"host.threads": None}):
+        assert threads() == len(os.sched_getaffinity(0))
+    with cuzarr.config.set({"host.threads": 1}):
+        assert pool() is not three
+    for wrong in (0, -1, True, "two", 1.5):
+        with (
+            cuzarr.config.set({"host.threads": wrong}),
+            pytest.raises(ValueError, match="host.threads must be a positive integer or None"),
+        ):
+            threads()
+
+
+# The report
