@@ -442,9 +442,6 @@ def test_read_only_stores_refuse(tmp_path: Any) -> None:
     assert z.read_only
 
 
-# Threads and processes
-
-
 def test_reports_add_up() -> None:
     records = [
         PlacementRecord("zstd", "host", "few streams", 2, 2, 100),

@@ -11,7 +11,7 @@ import pytest
 
 import cuzarr
 from cuzarr.engine.pool import pool, threads
-from tests.unit.test_engine import DATA, array
+from tests.unit.test_engine import DATA, array, small_waves
 
 
 def test_many_threads_on_one_array() -> None:
