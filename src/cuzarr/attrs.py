@@ -82,7 +82,7 @@ def check_attributes(values: Mapping[str, Any] | None) -> dict[str, Any]:
             raise TypeError(f"attribute names must be strings, not {name!r}")
         try:
             checked[name] = json.loads(json.dumps(value, default=_plain))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise TypeError(f"attribute {name!r} cannot be stored as JSON: {error}") from error
     return checked
 

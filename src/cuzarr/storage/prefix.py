@@ -25,6 +25,8 @@ def normalize_path(path: str | None) -> str:
     ------
     InvalidKeyError
         If a part is ``.`` or ``..``, or a character cannot be part of a key.
+    TypeError
+        The path is no string.
 
     Examples
     --------
@@ -35,6 +37,8 @@ def normalize_path(path: str | None) -> str:
     """
     if path is None:
         return ""
+    if not isinstance(path, str):
+        raise TypeError(f"the path of a node is a string, not {type(path).__name__}")
     joined = "/".join(part for part in path.replace("\\", "/").split("/") if part)
     if joined:
         check_key(joined)
