@@ -74,7 +74,9 @@ def resolve(wanted: str, dtype: np.dtype[Any]) -> Device:
     """Return the device for arrays of ``dtype``; ``wanted`` is what :func:`parse_device` gave."""
     if wanted == "cpu":
         return Device("cpu", 'device="cpu" was asked for')
-    lives_there = dtype.kind in _DEVICE_KINDS and dtype.itemsize <= 16
+    # CuPy has no types of other packages, some of which call themselves floats (ml_dtypes).
+    own = dtype.isbuiltin != 2
+    lives_there = own and dtype.kind in _DEVICE_KINDS and dtype.itemsize <= 16
     if wanted != "auto":
         if not lives_there:
             raise NoDeviceError(f"data type {dtype} cannot live on {wanted}: use device='cpu'")

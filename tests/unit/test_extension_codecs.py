@@ -70,7 +70,7 @@ def test_scale_offset_may_leave_the_data_type_in_between() -> None:
     np.testing.assert_array_equal(chain.decode("k", stored.tobytes()), values)
     with pytest.raises(ChunkDecodeError, match="decoded, an element would be -129"):
         scaled("i1", fill=0, offset=-2).decode("k", np.full(5, -127, "i1").tobytes())
-    far = scaled("i8", fill=0, offset=-(2**62), scale=2)
+    far = scaled("i8", fill=-(2**62), offset=-(2**62), scale=2)
     with pytest.raises(ChunkEncodeError, match=str(2**63)):
         far.encode("k", np.zeros(5, "i8"))
 

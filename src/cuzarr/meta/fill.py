@@ -285,6 +285,8 @@ def _moment(ticks: int, dtype: DType) -> np.generic:
 
 def _ml(value: JSON, dtype: DType) -> np.generic:
     if not ml_types.is_integer(dtype):
+        if value == 0 and dtype.name == "float8_e8m0fnu":  # has no zero: the smallest is meant
+            return _scalar(np.zeros((), dtype))
         found = _float(value, dtype)
         if value == "NaN" and not np.isnan(found):
             raise _WrongFillError("there is no NaN")
