@@ -200,7 +200,7 @@ def test_existing_nodes_are_kept_or_replaced() -> None:
         root.create_group("a/b")
     root.create_array("a", data=DATA, overwrite=True)
     assert "a/b" not in root
-    assert not [key for key in store.list("a/b")]
+    assert not list(store.list("a/b"))
     v2 = cuzarr.create_array(store, name="a", data=DATA, zarr_format=2, overwrite=True)
     assert cuzarr.open(store, path="a").zarr_format == 2
     assert v2.attrs.asdict() == {}
