@@ -15,12 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from cuzarr import native
-from cuzarr.codecs.sharding import ABSENT, ShardIndex
+from cuzarr.codecs.sharding import ShardIndex
 from cuzarr.engine.batch import Wave
 from cuzarr.errors import ShardIndexError, StoreError
 from cuzarr.meta.spec import ChunkKeyEncoding
 from cuzarr.plan.chunk_plan import Int64, PlanRows
-from cuzarr.plan.shards import ShardGroups, group_by_shard, inner_chunks_in_array
+from cuzarr.plan.shards import (
+    ShardGroups,
+    group_by_shard,
+    inner_chunks_in_array,
+    shard_address,
+)
 from cuzarr.storage.base import RequestBatch, Status, Store
 
 Entries = npt.NDArray[np.uint64]
@@ -106,31 +111,36 @@ class ShardAddress:
 
     def wave(self, index: int, rows: PlanRows) -> Wave:
         """Read the indexes of the shards that ``rows`` touch and return byte ranges."""
-        groups = self.group(rows.coords)
-        ranges = self._ranges(groups)
-        order = np.lexsort((ranges[:, 0], groups.shard_of))
+        shards, ranges = self._ranges(rows.coords)
+        order = np.lexsort((ranges[:, 0], *shards.T[::-1]))
         ranges = ranges[order]
-        present = ~(ranges == ABSENT).all(axis=1)
-        ranges = np.where(present[:, None], ranges, np.uint64(0)).astype(np.int64)
-        keys = self.plain.keys(groups.shard_coords[groups.shard_of[order]])
+        keys = self.plain.keys(shards[order])
+        present = ranges[:, 0] >= 0
         requests = RequestBatch(
             keys.keys,
             keys.offsets,
-            np.ascontiguousarray(ranges[:, 0]),
-            np.ascontiguousarray(ranges[:, 1]),
+            np.maximum(ranges[:, 0], 0),
+            np.maximum(ranges[:, 1], 0),
         )
         return Wave(index, rows.take(order), requests, present)
 
-    def _ranges(self, groups: ShardGroups) -> Entries:
-        """Return offset and size of inner chunks, (n, 2) uint64; ABSENT where not stored."""
-        found = np.full((len(groups.slot), 2), ABSENT, np.uint64)
+    def _ranges(self, coords: Int64) -> tuple[Int64, Int64]:
+        """Return shard coordinates, (n, d), and (offset, size), (n, 2); -1 where not stored."""
+        shards, slots = shard_address(coords, self.chunks_per_shard)
+        found = np.full((len(coords), 2), -1, np.int64)
+        if len(coords) and (shards == shards[0]).all():
+            for _, entries in self._indexes(shards[:1]):
+                if len(entries):
+                    found = entries[slots].view(np.int64)
+            return shards, found
+        groups = self.group(coords)
         order = np.argsort(groups.shard_of, kind="stable")
         bounds = np.searchsorted(groups.shard_of[order], np.arange(len(groups.shard_coords) + 1))
         for i, entries in self._indexes(groups.shard_coords):
             if len(entries):
                 which = order[bounds[i] : bounds[i + 1]]
-                found[which] = entries[groups.slot[which]]
-        return found
+                found[which] = entries[groups.slot[which]].view(np.int64)
+        return shards, found
 
     def _indexes(self, shard_coords: Int64) -> Iterator[tuple[int, Entries]]:
         """Yield row and index of each shard; of one that is not stored an empty array."""
