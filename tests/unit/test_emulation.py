@@ -93,7 +93,7 @@ def test_a_race_names_both_sides(runtime):
     runtime.memset(buffer.ptr, 1, 64, first)
     runtime.memset(buffer.ptr + 32, 2, 16, second)
     with pytest.raises(EmulationError, match=(
-        r"memset of \d+ bytes \(stream [12], queued at tests/unit/test_emulation.py:\d+\) writes .*"
+        r"memset of \d+ bytes \(stream \d+, queued at tests/unit/test_emulation.py:\d+\) writes .*"
         r"of the 64 bytes allocated at tests/unit/test_emulation.py:\d+; "
         r"the other operation is memset"
     )):  # fmt: skip
