@@ -47,7 +47,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """Some chunks of a job: row ``i`` of ``rows`` is read by request ``i`` of ``requests``.
+    """Some chunks of a job: chunk ``i`` of ``rows`` is read by request ``i`` of ``requests``.
 
     ``present`` is False where a shard index says that the chunk is not stored; such a request is
     never sent. A plain chunk may still turn out to be missing when it is fetched.

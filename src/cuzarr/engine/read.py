@@ -47,6 +47,8 @@ def read(job: Job, address: Address, backend: Backend, out: AnyArray | None = No
 
 
 def _waves(job: Job, address: Address, wave_chunks: int) -> Iterator[Wave]:
-    n = job.plan.n_chunks
-    for index, first in enumerate(range(0, n, wave_chunks)):
-        yield address.wave(index, job.plan.rows(first, min(first + wave_chunks, n)))
+    index = first = 0
+    while first < job.plan.n_chunks:
+        last = job.plan.wave_end(first, wave_chunks)
+        yield address.wave(index, job.plan.rows(first, last))
+        index, first = index + 1, last

@@ -129,14 +129,14 @@ class HostReadPass:
     def _natively(
         self, wave: Wave, source: FileSource | MemorySource, workers: int
     ) -> npt.NDArray[np.int64]:
-        """Decode and copy all rows that are sound; return those that are not."""
+        """Decode and copy all chunks that are sound; return those that are not."""
         chunks, layout, rows = self._native, self.job.chain.layout, wave.rows
         assert chunks is not None
         assert layout is not None
         statuses = native.read_wave(
             source, wave.present, chunks,
             rows.start, rows.count, rows.out, rows.step, byte_lists(rows, layout),
-            self._address, self._strides, workers,
+            self._address, self._strides, workers, rows.first,
         )  # fmt: skip
         return np.flatnonzero(statuses) if np.count_nonzero(statuses) else _NONE
 
@@ -144,8 +144,8 @@ class HostReadPass:
         chain = self.job.chain
         for i in which:
             data = encoded.view(i)
-            if data is None:
-                scatter_row(wave.rows, i, self.job.fill_value, self.out)
-            else:
+            chunk: Any = self.job.fill_value
+            if data is not None:
                 chunk = chain.decode(wave.requests.key(i), data)
-                scatter_row(wave.rows, i, chunk, self.out)
+            for row in wave.rows.of(i):
+                scatter_row(wave.rows, row, chunk, self.out)

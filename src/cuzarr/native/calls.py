@@ -202,10 +202,11 @@ class Calls:
         array_ptr: int,
         array_strides: Int64,
         threads: int = 1,
+        first: Int64 | None = None,
     ) -> Int32:
         """Read, decode and scatter many chunks: ``read_files``, ``decode_batch``, ``copy_rows``.
 
-        Of raw and Blosc chunks without a checksum only the bytes that a row needs are read and
+        Of raw and Blosc chunks without a checksum only the bytes that the rows need are read and
         decoded; a corrupt part that holds only other bytes may go unnoticed, a wrong size may not.
 
         Parameters
@@ -220,13 +221,16 @@ class Calls:
             As for :meth:`copy_rows`. The addresses of the array are trusted.
         threads : int
             Threads that work, the calling one included. The GIL is released once.
+        first : (n + 1,) int64, or None
+            Chunk ``i`` is decoded once and has the rows ``first[i] <= row < first[i + 1]``; None =
+            row ``i`` alone.
 
         Returns
         -------
         (n,) int32
-            0 for rows that are done, those of missing chunks (fill value) included; a ``READ_*``
-            status; or ``DECODED`` + a :class:`~cuzarr.native.tables.DecodeStatus`. What a row with
-            another status than 0 leaves in its part of the array is undefined.
+            0 for chunks that are done, missing ones (fill value) included; a ``READ_*`` status; or
+            ``DECODED`` + a :class:`~cuzarr.native.tables.DecodeStatus`. What a chunk with another
+            status than 0 leaves in its part of the array is undefined.
 
         Raises
         ------
@@ -236,7 +240,7 @@ class Calls:
         """
         if chunks.codec not in self.codecs_available():
             raise ValueError(f"codec: {chunks.codec!r} is not available here")
-        statuses = np.empty(len(start), np.int32)
+        statuses = np.empty(len(present), np.int32)
         if len(source) == 2:
             columns: tuple[Any, ...] = (_uint64("ptrs", source[0]), _int64("sizes", source[1]))
         else:
@@ -246,7 +250,7 @@ class Calls:
             CODECS.index(chunks.codec), chunks.crc32c, chunks.nbytes, chunks.limit, chunks.shape,
             _rows(start, count, out, step, lists, chunks.strides, array_ptr, array_strides,
                   chunks.itemsize, chunks.swap_unit, chunks.fill),
-            max(threads, 1), statuses,
+            None if first is None else _int64("first", first), max(threads, 1), statuses,
         )  # fmt: skip
         return statuses
 

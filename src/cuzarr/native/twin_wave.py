@@ -1,4 +1,4 @@
-"""Twin of ``wave.c``: the functions of the other twins, row by row."""
+"""Twin of ``wave.c``: the functions of the other twins, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ from cuzarr.native.twin_files import check_ranges, read_files
 
 def read_wave(
     source: tuple[Any, ...], present: Bool, codec: int, crc32c: bool, nbytes: int, limit: int,
-    shape: Int64 | None, rows: Rows, threads: int, statuses: Int32, /,
+    shape: Int64 | None, rows: Rows, first: Int64 | None, threads: int, statuses: Int32, /,
 ) -> None:  # fmt: skip
-    """Read, decode and scatter row by row, whole chunks always."""
+    """Read, decode and scatter chunk by chunk, whole chunks always."""
     del threads
     n = len(statuses)
-    check_rows(n, rows)
+    first = np.arange(n + 1) if first is None else first
+    if len(first) != n + 1:
+        raise ValueError(f"first: expected {n + 1} items, found {len(first)}")
+    if first[0] != 0 or (first[1:] < first[:-1]).any():
+        raise ValueError("first: expected ascending rows from 0")
+    check_rows(int(first[-1]), rows)
     if nbytes < 0 or limit < 0:
         raise ValueError("nbytes, limit: negative")
     if len(present) != n or (shape is not None and len(shape) != len(rows[3])):
@@ -30,9 +35,10 @@ def read_wave(
     decoded, outside = _Room(nbytes), False
     for i in range(n):
         statuses[i] = READ_OK
-        if (rows[1][i] <= 0).any():
+        mine = [r for r in range(first[i], first[i + 1]) if (rows[1][r] > 0).all()]
+        if not mine:
             continue
-        if not _inside(i, rows, nbytes):
+        if not all(_inside(r, rows, nbytes) for r in mine):
             outside = True
             continue
         status, pointer, size = encoded.find(i) if present[i] else (READ_MISSING, 0, 0)
@@ -48,8 +54,8 @@ def read_wave(
             )  # fmt: skip
             status = DECODED + int(found[0]) if found[0] else READ_OK
         if status in (READ_OK, READ_MISSING):
-            row = (*(column[i : i + 1] for column in rows[:3]), *rows[3:])
-            copy_rows(True, target, row)  # type: ignore[arg-type]  # noqa: FBT003
+            some = (*(column[mine] for column in rows[:3]), *rows[3:])
+            copy_rows(True, target.repeat(len(mine)), some)  # type: ignore[arg-type]  # noqa: FBT003
         else:
             statuses[i] = status
     if outside:

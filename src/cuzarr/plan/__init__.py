@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cuzarr.plan.blocks import plan_block
-from cuzarr.plan.chunk_plan import Axis, ChunkPlan, PlanRows, Points
+from cuzarr.plan.boxes import plan_boxes
+from cuzarr.plan.chunk_plan import Axis, Boxes, ChunkPlan, PlanRows, Points
 from cuzarr.plan.duplicates import last_wins
 from cuzarr.plan.grid import chunk_counts, grid_shape
 from cuzarr.plan.item import is_scalar, plan_item
@@ -19,6 +20,7 @@ from cuzarr.plan.shards import (
 
 __all__ = [
     "Axis",
+    "Boxes",
     "ChunkPlan",
     "PlanRows",
     "Points",
@@ -32,6 +34,7 @@ __all__ = [
     "last_wins",
     "plan_basic",
     "plan_block",
+    "plan_boxes",
     "plan_coordinate",
     "plan_item",
     "plan_mask",

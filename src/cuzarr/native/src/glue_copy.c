@@ -129,9 +129,22 @@ static int take_source(Buffers *buffers, ReadWave *job, Py_ssize_t n, PyObject *
            take_ranges(buffers, &job->files, n, root, root_size, keys, keys_size, o[0], o[1], o[2]);
 }
 
-/* read_wave(source, present, codec, crc32c, nbytes, limit, shape, rows, threads, statuses) */
+/* The rows of each of n chunks; their number, or -1 with an exception. */
+static Py_ssize_t take_first(Buffers *buffers, ReadWave *job, Py_ssize_t n, PyObject *first) {
+    if (first == Py_None) return n;
+    job->first = column(buffers, first, "first", 'q', n + 1, 0);
+    if (!job->first) return -1;
+    int ascending = job->first[0] == 0;
+    for (Py_ssize_t i = 0; i < n; i++) ascending &= job->first[i] <= job->first[i + 1];
+    if (ascending) return (Py_ssize_t)job->first[n];
+    fail("first: expected ascending rows from 0");
+    return -1;
+}
+
+/* read_wave(source, present, codec, crc32c, nbytes, limit, shape, rows, first, threads, statuses)
+ */
 PyObject *py_read_wave(PyObject *self, PyObject *args) {
-    PyObject *source, *tuple, *o[3], *result = NULL;
+    PyObject *source, *tuple, *o[4], *result = NULL;
     long long nbytes, limit;
     ReadWave job = {.ptrs = NULL};
     Buffers buffers = {.count = 0};
@@ -139,14 +152,17 @@ PyObject *py_read_wave(PyObject *self, PyObject *args) {
     (void)self;
     rows.listed = rows.buffers.count = 0;
     memset(&rows.rows, 0, sizeof rows.rows);
-    if (!PyArg_ParseTuple(args, "O!OipLLOO!iO", &PyTuple_Type, &source, &o[0], &job.codec,
-                          &job.checked, &nbytes, &limit, &o[1], &PyTuple_Type, &tuple, &job.threads,
-                          &o[2]))
+    if (!PyArg_ParseTuple(args, "O!OipLLOO!OiO", &PyTuple_Type, &source, &o[0], &job.codec,
+                          &job.checked, &nbytes, &limit, &o[1], &PyTuple_Type, &tuple, &o[3],
+                          &job.threads, &o[2]))
         return NULL;
     Py_ssize_t n = PyObject_Size(o[2]);
     if (nbytes < 0 || limit < 0) return fail("nbytes, limit: negative");
     if (job.codec < CODEC_RAW || job.codec > CODEC_LZ4) return fail("codec: unknown");
-    if (n < 0 || !take_rows(&rows, n, tuple) || !take_source(&buffers, &job, n, source)) goto done;
+    if (n < 0) return NULL;
+    Py_ssize_t count = take_first(&buffers, &job, n, o[3]);
+    if (count < 0 || !take_rows(&rows, count, tuple) || !take_source(&buffers, &job, n, source))
+        goto done;
     job.present = column(&buffers, o[0], "present", '?', n, 0);
     job.statuses = column(&buffers, o[2], "statuses", 'i', n, 1);
     if (!job.present || !job.statuses) goto done;
@@ -156,6 +172,7 @@ PyObject *py_read_wave(PyObject *self, PyObject *args) {
     }
     rows.rows.scatter = 1;
     job.copy = rows.rows;
+    job.n = n;
     job.nbytes = nbytes;
     job.limit = limit;
     int inside;

@@ -269,6 +269,8 @@ typedef struct {
     int codec, checked;
     int64_t nbytes, limit; /* decoded; the most that is read of an encoded chunk */
     const int64_t *shape;  /* of a chunk, when a whole one is contiguous in the array; or NULL */
+    int64_t n;             /* chunks */
+    const int64_t *first;  /* chunk i has the rows first[i] <= row < first[i + 1]; NULL = row i */
     CopyRows copy;         /* scatter, no chunk_ptrs */
     int threads;
     int32_t *statuses;

@@ -1,6 +1,6 @@
-/* Chunks of which a row needs some bytes only.
+/* Chunks of which some bytes only are needed.
  *
- * 1. Raw chunks: where every line is contiguous in the file and in the output, the lines are read
+ * 1. Raw chunks: where one row is copied, and every line is contiguous in the file and in the output, the lines are read
  *    in place, many per call, and the gaps between them into a buffer nobody looks at. Otherwise
  *    the pieces are merged over gaps, read at their offsets of an image of the chunk, and copied.
  * 2. Blosc chunks: the header and the table of the blocks are read first. The blocks that the row
@@ -133,34 +133,35 @@ static int add_part(void *to, int64_t first, int64_t last, uint8_t *array) {
     return 0;
 }
 
-int32_t raw_from_file(const Row *row, int fd, int64_t start) {
-    const CopyRows *copy = &row->job->copy;
-    Worker *worker = row->worker;
+int32_t raw_from_file(const Chunk *chunk, int fd, int64_t start) {
+    const CopyRows *copy = &chunk->job->copy;
+    Worker *worker = chunk->worker;
     worker->first = worker->last = 0;
-    if (!copy->swap_unit) {
+    if (!copy->swap_unit && chunk->last - chunk->first == 1) {
         Parts parts = {worker, fd, 0, 0, start, 0, 0, READ_OK};
-        row_pieces(copy, row->i, 0, add_part, &parts);
+        row_pieces(copy, chunk->first, 0, add_part, &parts);
         if (parts.status == READ_OK) parts.status = read_parts(&parts);
         if (parts.status != UNFIT) return parts.status;
     }
     Pieces found;
-    uint8_t *data = scratch_room(&worker->encoded, row->hi - row->lo);
+    uint8_t *data = scratch_room(&worker->encoded, chunk->hi - chunk->lo);
     if (!data || !pieces_room(worker, &found)) return READ_NO_SPACE;
-    uintptr_t image = (uintptr_t)data - (uintptr_t)row->lo;
-    row_pieces(copy, row->i, GAP, add_piece, &found);
+    uintptr_t image = (uintptr_t)data - (uintptr_t)chunk->lo;
+    for (int64_t r = chunk->first; r < chunk->last && found.count <= MAX_PIECES; r++)
+        row_pieces(copy, r, GAP, add_piece, &found);
     if (found.count > MAX_PIECES) {
-        found.pieces[0] = (Piece){row->lo, row->hi};
+        found.pieces[0] = (Piece){chunk->lo, chunk->hi};
         found.count = 1;
     }
     int32_t status = read_pieces(&found, fd, start, image);
-    if (status == READ_OK) copy_row(copy, row->i, (uint8_t *)image);
+    if (status == READ_OK) copy_chunk(chunk, (uint8_t *)image);
     return status;
 }
 
 /* -- Blosc ----------------------------------------------------------------------------------- */
 
-/* Blocks first..last of a chunk; needed[b - first] are the bytes of block b that a row touches,
- * an empty range for none. */
+/* Blocks first..last of a chunk; needed[b - first] are the bytes of block b that the chunk's
+ * rows touch, an empty range for none. */
 typedef struct {
     int64_t blocksize, first, last;
     Piece *needed;
@@ -188,19 +189,21 @@ static int mark(void *to, int64_t first, int64_t last, uint8_t *array) {
     return 0;
 }
 
-static int find_blocks(const Row *row, const BloscHeader *header, Blocks *blocks) {
+static int find_blocks(const Chunk *chunk, const BloscHeader *header, Blocks *blocks) {
     blocks->blocksize = header->blocksize;
-    blocks->first = row->lo / header->blocksize;
-    blocks->last = (row->hi - 1) / header->blocksize;
+    blocks->first = chunk->lo / header->blocksize;
+    blocks->last = (chunk->hi - 1) / header->blocksize;
     blocks->from = blocks->to = 0;
     int64_t bytes = (blocks->last - blocks->first + 1) * (int64_t)sizeof(Piece);
-    blocks->needed = (Piece *)(void *)scratch_room(&row->worker->blocks, bytes);
+    blocks->needed = (Piece *)(void *)scratch_room(&chunk->worker->blocks, bytes);
     if (!blocks->needed) return 0;
     memset(blocks->needed, 0, (size_t)bytes);
-    if (blocks->first == blocks->last)
-        blocks->needed[0] = (Piece){row->lo, row->hi};
-    else
-        row_pieces(&row->job->copy, row->i, header->blocksize, mark, blocks);
+    if (blocks->first == blocks->last) {
+        blocks->needed[0] = (Piece){chunk->lo, chunk->hi};
+        return 1;
+    }
+    for (int64_t r = chunk->first; r < chunk->last; r++)
+        row_pieces(&chunk->job->copy, r, header->blocksize, mark, blocks);
     return 1;
 }
 
@@ -241,10 +244,10 @@ static int64_t end_after(const Ends *ends, int64_t start) {
     return low < ends->count && ends->starts[low] < ends->size ? ends->starts[low] : ends->size;
 }
 
-/* Decode the needed blocks and copy the row. `ends` is NULL where all of the chunk is there. */
-static int32_t decode_blocks(const Row *row, const uint8_t *src, int64_t size,
+/* Decode the needed blocks and copy the rows. `ends` is NULL where all of the chunk is there. */
+static int32_t decode_blocks(const Chunk *chunk, const uint8_t *src, int64_t size,
                              const BloscHeader *header, const Blocks *blocks, const Ends *ends) {
-    Worker *worker = row->worker;
+    Worker *worker = chunk->worker;
     int64_t first = blocks->first * header->blocksize;
     int64_t last = (blocks->last + 1) * header->blocksize;
     if (last > header->nbytes) last = header->nbytes;
@@ -259,26 +262,26 @@ static int32_t decode_blocks(const Row *row, const uint8_t *src, int64_t size,
                                 data + (b * header->blocksize - first), &worker->block))
             return DECODED + DECODE_CORRUPT;
     }
-    copy_row(&row->job->copy, row->i, (uint8_t *)((uintptr_t)data - (uintptr_t)first));
+    copy_chunk(chunk, (uint8_t *)((uintptr_t)data - (uintptr_t)first));
     return READ_OK;
 }
 
-int32_t blosc_from_memory(const Row *row, const uint8_t *src, int64_t size) {
+int32_t blosc_from_memory(const Chunk *chunk, const uint8_t *src, int64_t size) {
     BloscHeader header;
     Blocks blocks;
     int status = blosc_header(src, size, &header);
-    if (status == DECODE_OK && header.nbytes != row->job->nbytes) status = DECODE_SIZE;
+    if (status == DECODE_OK && header.nbytes != chunk->job->nbytes) status = DECODE_SIZE;
     if (status != DECODE_OK) return DECODED + status;
     if (header.memcpyed) {
-        copy_row(&row->job->copy, row->i, (uint8_t *)(uintptr_t)src + BLOSC_HEADER);
+        copy_chunk(chunk, (uint8_t *)(uintptr_t)src + BLOSC_HEADER);
         return READ_OK;
     }
-    if (!find_blocks(row, &header, &blocks)) return READ_NO_SPACE;
-    return decode_blocks(row, src, size, &header, &blocks, NULL);
+    if (!find_blocks(chunk, &header, &blocks)) return READ_NO_SPACE;
+    return decode_blocks(chunk, src, size, &header, &blocks, NULL);
 }
 
-int32_t blosc_from_file(const Row *row, int fd, int64_t start, int64_t size) {
-    Worker *worker = row->worker;
+int32_t blosc_from_file(const Chunk *chunk, int fd, int64_t start, int64_t size) {
+    Worker *worker = chunk->worker;
     BloscHeader header;
     Blocks blocks;
     Pieces found;
@@ -290,16 +293,16 @@ int32_t blosc_from_file(const Row *row, int fd, int64_t start, int64_t size) {
     int32_t status = file_read(fd, image, start, there);
     if (status != READ_OK) return status;
     status = blosc_header(image, size, &header);
-    if (status == DECODE_OK && header.nbytes != row->job->nbytes) status = DECODE_SIZE;
+    if (status == DECODE_OK && header.nbytes != chunk->job->nbytes) status = DECODE_SIZE;
     if (status != DECODE_OK) return DECODED + status;
-    if (header.memcpyed) return raw_from_file(row, fd, start + BLOSC_HEADER);
+    if (header.memcpyed) return raw_from_file(chunk, fd, start + BLOSC_HEADER);
     int64_t table = BLOSC_HEADER + 4 * header.blocks;
     if (table > there) {
         status = file_read(fd, image + there, start + there, table - there);
         if (status != READ_OK) return status;
         there = table;
     }
-    if (!find_blocks(row, &header, &blocks) ||
+    if (!find_blocks(chunk, &header, &blocks) ||
         !find_ends(worker, image, size, header.blocks, &ends))
         return READ_NO_SPACE;
     for (int64_t b = blocks.first; b <= blocks.last; b++) {
@@ -315,5 +318,5 @@ int32_t blosc_from_file(const Row *row, int fd, int64_t start, int64_t size) {
     }
     status = read_pieces(&found, fd, start, (uintptr_t)image);
     if (status != READ_OK) return status;
-    return decode_blocks(row, image, size, &header, &blocks, &ends);
+    return decode_blocks(chunk, image, size, &header, &blocks, &ends);
 }

@@ -21,18 +21,23 @@ typedef struct {
     uint8_t unwanted[GAP];
 } Worker;
 
-/* One row of a wave: the chunk's bytes [lo, hi) are those that it touches. */
+/* Chunk i of a wave and its rows [first, last), which touch no bytes outside of [lo, hi). */
 typedef struct {
     const ReadWave *job;
     Worker *worker;
-    int64_t i, lo, hi;
-} Row;
+    int64_t i, first, last, lo, hi;
+} Chunk;
+
+/* Copy all rows of a chunk whose element 0 is at `base` (NULL = missing). */
+static inline void copy_chunk(const Chunk *chunk, uint8_t *base) {
+    for (int64_t r = chunk->first; r < chunk->last; r++) copy_row(&chunk->job->copy, r, base);
+}
 
 /* partial.c; READ_ statuses, or DECODED + a DECODE_ status */
 /* The decoded chunk is stored as it is, at `start` of the file. */
-int32_t raw_from_file(const Row *row, int fd, int64_t start);
+int32_t raw_from_file(const Chunk *chunk, int fd, int64_t start);
 /* A Blosc chunk, of which some blocks may do. */
-int32_t blosc_from_file(const Row *row, int fd, int64_t start, int64_t size);
-int32_t blosc_from_memory(const Row *row, const uint8_t *src, int64_t size);
+int32_t blosc_from_file(const Chunk *chunk, int fd, int64_t start, int64_t size);
+int32_t blosc_from_memory(const Chunk *chunk, const uint8_t *src, int64_t size);
 
 #endif
