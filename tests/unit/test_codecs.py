@@ -360,6 +360,12 @@ def test_blosc_headers_are_checked() -> None:
             check_container(data)
 
 
+def test_blosc_of_another_size() -> None:
+    encoded = BloscCodec("lz4").encode(data_of(960), 4)
+    with pytest.raises(ValueError, match="expected 100 decoded bytes, the Blosc header says 960"):
+        BloscCodec("lz4").decode(encoded, 100, None)
+
+
 def test_blosc_encodes_any_element_size() -> None:
     data = data_of(960)
     for codec, itemsize, stored in (

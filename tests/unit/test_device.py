@@ -36,6 +36,7 @@ def test_devices_by_name() -> None:
     assert parse_device("cpu") == "cpu"
     assert parse_device("cuda") == "cuda:0"
     assert parse_device("cuda:1") == "cuda:1"
+    assert parse_device(Device("cuda:1", "of another array")) == "cuda:1"  # type: ignore[arg-type]
     with pytest.raises(NoDeviceError, match="device 'cuda:2' is not there: 2 NVIDIA devices"):
         parse_device("cuda:2")
 

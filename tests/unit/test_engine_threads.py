@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,8 +12,10 @@ import numpy as np
 import pytest
 
 import cuzarr
+from cuzarr.engine import pool as pools
 from cuzarr.engine.pool import pool, threads
-from tests.unit.test_engine import DATA, array, small_waves
+from cuzarr.errors import StoreError
+from tests.unit.test_engine import DATA, TroubleStore, array, small_waves
 
 
 def test_many_threads_on_one_array() -> None:
@@ -80,3 +84,44 @@ def test_the_pool_follows_the_configuration() -> None:
 
 
 # The report
+
+
+def test_a_forked_child_forgets_the_pools_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "_pools", {})
+    before, lock = pool(), pools._state["lock"]
+    pools._after_fork()
+    assert pools._state["lock"] is not lock
+    assert pool() is not before
+    before.shutdown()
+    pool().shutdown()
+
+
+@pytest.mark.parametrize("verb", ["read", "write"])
+def test_nothing_runs_on_after_the_error_is_seen(
+    verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cuzarr.host.read_pass._SMALL_BYTES", 0)
+    store = TroubleStore()
+    z = array(store, compressors=[{"name": "gzip"}])
+    started, raised = threading.Event(), threading.Event()
+    late: list[str] = []
+
+    def slow(what: str, keys: list[str]) -> None:
+        if keys == ["c/0/0"]:
+            started.wait(5)  # for another task
+            raise StoreError("first chunk")
+        started.set()
+        time.sleep(0.02)
+        if raised.is_set():
+            late.append(keys[0])
+
+    store.before = slow
+    options = {"host.threads": 3, "host.run_bytes": 1}
+    with cuzarr.config.set(options), pytest.raises(StoreError, match="first chunk"):
+        if verb == "read":
+            z[...]
+        else:
+            z[1:-1, 1:-1] = 1  # chunks at the edges are read first
+    raised.set()
+    time.sleep(0.1)
+    assert late == []

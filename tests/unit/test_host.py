@@ -331,6 +331,12 @@ def test_foreign_frames_are_decoded_chunk_by_chunk(tmp_path: Path) -> None:
             np.testing.assert_array_equal(z[...], expected)
 
 
+def test_a_codec_that_the_native_code_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cuzarr.native.codecs_available", lambda: frozenset({"raw"}))
+    z = array(compressors=[{"name": "zstd"}])
+    np.testing.assert_array_equal(z[1:14, 2:19], DATA[1:14, 2:19])
+
+
 def test_threads_share_a_read(tmp_path: Path) -> None:
     data = np.random.default_rng(0).integers(0, 9, (600, 1000), "i4")
     for options in ({}, {"compressors": GZIP}, {"chunks": (10, 50), "shards": (50, 250)}):
@@ -435,7 +441,14 @@ def test_arrays_of_a_device_come_to_the_host() -> None:
         def __dlpack_device__(self) -> Any:
             return np.arange(4).__dlpack_device__()
 
+    class Tensor:
+        __cuda_array_interface__: dict[str, Any] = {}  # noqa: RUF012
+
+        def cpu(self) -> Any:
+            return np.arange(5)
+
     assert to_numpy(Cupy()).tolist() == [0, 1, 2]
+    assert to_numpy(Tensor()).tolist() == [0, 1, 2, 3, 4]
     assert to_numpy(Exchange()).tolist() == [0, 1, 2, 3]
     assert to_numpy([1, 2]).tolist() == [1, 2]
     given = np.arange(3)

@@ -76,6 +76,4 @@ def bind(spec: ArraySpec, store: Store, path: str, key: str, *, cache_indexes: b
         )  # fmt: skip
         return Target(sharding.inner_chain(chunk), outer, sharding.chunk_shape, shards, fill)
     except (ValueError, TypeError) as error:
-        if isinstance(error, MetadataError):
-            raise
         raise MetadataError(key, [f"codecs: {error}"]) from error

@@ -105,8 +105,6 @@ class HostWritePass:
 
 def _is_fill(chunk: npt.NDArray[Any], fill: Any) -> bool:
     """Whether every element has exactly the bits of the fill value (-0.0 is not 0.0)."""
-    if chunk.size == 0:
-        return True
     if chunk.dtype.kind == "T":
         return bool((chunk == fill).all())
     if chunk.dtype.hasobject:  # an element may be an array, which does not compare as one
