@@ -1,32 +1,37 @@
 """The indexing of an array: one method to read and one to write for each kind of selection.
 
 1. Each kind makes a plan (``plan``) for ``engine.read`` or ``engine.write``.
-2. ``oindex``, ``vindex`` and ``blocks`` are square brackets for the methods.
+2. A read is pending (:class:`Pending`) before the engine runs it, so that several may run as one.
+3. ``oindex``, ``vindex`` and ``blocks`` are square brackets for the methods.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from cuzarr.codecs.fields import FieldsChain, check_fields, fields_dtype
+from cuzarr.codecs.stacked import StackedChain
 from cuzarr.config import ArrayConfig, config
 from cuzarr.device import Device, open_backend, resolve
 from cuzarr.engine.backend import AnyArray
 from cuzarr.engine.batch import Job
-from cuzarr.engine.read import read
+from cuzarr.engine.read import Read, read_each
 from cuzarr.engine.report import DevicePlan
 from cuzarr.engine.target import Target
 from cuzarr.engine.write import write
 from cuzarr.errors import ReadOnlyError
+from cuzarr.host.backend import to_numpy
 from cuzarr.meta.spec import ArraySpec
 from cuzarr.plan import (
     is_scalar,
     last_wins,
     plan_basic,
     plan_block,
+    plan_boxes,
     plan_coordinate,
     plan_item,
     plan_mask,
@@ -123,6 +128,44 @@ class Selections:
         plan = plan_block(selection, *self._grid, self._spec.chunk_shape)
         return self._read(plan, None, out, fields, prototype)
 
+    def boxes(
+        self, starts: Any, shape: Any, *, out: AnyArray | None = None, fields: Any = None
+    ) -> Any:
+        """Read many equal boxes at once, stacked: the windows of a training batch.
+
+        Every chunk is fetched and decoded once, however many boxes share it.
+
+        Parameters
+        ----------
+        starts : (n, ndim) integers
+            First element of each box, in any order; boxes may overlap. ``(n,)`` where the array has
+            one dimension.
+        shape : tuple of int, or int
+            Of a box; one integer stands for every dimension.
+        out : array of shape (n, *shape), optional
+            Filled and returned: memory that is used again from batch to batch.
+        fields : str or list of str, optional
+
+        Returns
+        -------
+        array of shape (n, *shape)
+            ``result[i]`` is the box that begins at ``starts[i]``.
+
+        Raises
+        ------
+        BoundsCheckError
+            A box reaches outside the array.
+
+        Examples
+        --------
+        >>> import cuzarr, numpy
+        >>> z = cuzarr.array(numpy.arange(100).reshape(10, 10), chunks=(4, 4))
+        >>> z.boxes([[0, 0], [3, 8]], (2, 2)).tolist()
+        [[[0, 1], [10, 11]], [[38, 39], [48, 49]]]
+        """
+        plan = plan_boxes(to_numpy(starts), shape, *self._grid)
+        return self._read(plan, None, out, fields)
+
     def _read(
         self,
         plan: ChunkPlan,
@@ -133,49 +176,73 @@ class Selections:
     ) -> Any:
         if prototype is not None:
             return self.for_prototype(prototype)._read(plan, key, out, fields)
-        if self._cast is None:
-            return self._read_stored(plan, key, out, fields)
-        found = self._read_stored(plan, key, None, fields)
-        dtype = self._cast if fields is None else found.dtype
-        if out is None:
-            return found.astype(dtype)
-        fit_out(out, plan, dtype, self._resolved().name)
-        out[...] = found
-        return out
+        pending = self._pending(plan, key, out, fields)
+        (result,) = read_each((pending.read,))
+        return pending.take(result)
 
-    def _read_stored(self, plan: ChunkPlan, key: Any, out: Any, fields: Any) -> Any:
+    def _pending(
+        self, plan: ChunkPlan, key: Any, out: AnyArray | None = None, fields: Any = None
+    ) -> Pending:
+        if self._cast is None:
+            return self._pending_stored(plan, key, out, fields)
+        stored, cast = self._pending_stored(plan, key, None, fields), self._cast
+
+        def take(result: AnyArray) -> Any:
+            found = stored.take(result)
+            dtype = cast if fields is None else found.dtype
+            if out is None:
+                return found.astype(dtype)
+            fit_out(out, plan, dtype, self._resolved().name)
+            out[...] = found
+            return out
+
+        return Pending(stored.read, take)
+
+    def _pending_stored(self, plan: ChunkPlan, key: Any, out: Any, fields: Any) -> Pending:
         if hasattr(out, "as_ndarray_like"):  # a buffer of zarr-python
             out = out.as_ndarray_like()
         fields = check_fields(fields, self._spec.dtype)
         if isinstance(fields, str) and self._spec.dtype[fields].subdtype is not None:
-            return self._read_subarray(plan, key, out, fields)
+            return self._pending_subarray(plan, key, out, fields)
         device = self._resolved()
         job = self._job(plan, device)
         if fields is not None:
             chain = FieldsChain.of(job.chain, fields)
             fill = chain.chunk.fill_value
             job = replace(job, chain=chain, dtype=chain.chunk.dtype, fill_value=fill)
+        if plan.boxes is not None:
+            job = replace(job, chain=StackedChain.of(job.chain))
         backend = open_backend(device)
         target = None if out is None else fit_out(out, plan, job.dtype, device.name)
         if target is None and out is None and self._order == "F":
             target = np.empty(plan.shape, job.dtype, "F") if device.name == "cpu" else None
-        result = read(job, self._target.address, backend, target)
-        self._last_plan = DevicePlan.of(device.name, device.reason, job.report)
-        if out is not None:
-            if target is None:
-                out[...] = result
-            return out
-        if key is not None and is_scalar(plan, key):
-            return backend.to_host(result)[()]
-        return result
 
-    def _read_subarray(self, plan: ChunkPlan, key: Any, out: AnyArray | None, field: str) -> Any:
+        def take(result: AnyArray) -> Any:
+            self._last_plan = DevicePlan.of(device.name, device.reason, job.report)
+            if out is not None:
+                if target is None:
+                    out[...] = result
+                return out
+            if key is not None and is_scalar(plan, key):
+                return backend.to_host(result)[()]
+            return result
+
+        return Pending(Read(job, self._target.address, backend, target), take)
+
+    def _pending_subarray(
+        self, plan: ChunkPlan, key: Any, out: AnyArray | None, field: str
+    ) -> Pending:
         """Read a field whose elements are arrays: their dimensions follow those of the plan."""
-        found = self._read_stored(plan, key, None, [field])[field]
-        if out is None:
-            return found
-        out[...] = found
-        return out
+        whole = self._pending_stored(plan, key, None, [field])
+
+        def take(result: AnyArray) -> Any:
+            found = whole.take(result)[field]
+            if out is None:
+                return found
+            out[...] = found
+            return out
+
+        return Pending(whole.read, take)
 
     def _job(self, plan: ChunkPlan, device: Device) -> Job:
         dtype, target = self._spec.dtype, self._target
@@ -303,6 +370,20 @@ class Selections:
     def _set_points(self, key: Any, value: Any, *, fields: Any = None) -> None:
         set_ = self.set_mask_selection if _is_mask(key) else self.set_coordinate_selection
         set_(key, value, fields=fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A read that is planned, and what makes the user's result of the engine's.
+
+    Attributes
+    ----------
+    read : Read
+    take : callable
+    """
+
+    read: Read
+    take: Callable[[AnyArray], Any]
 
 
 class Indexer:

@@ -1,26 +1,50 @@
-"""The read loop: plan, waves, fetch, decode, scatter. The same for every backend."""
+"""The read loop: plan, waves, fetch, decode, scatter. The same for every backend, one read or many.
+
+1. Each read is a pass of its backend over its waves.
+2. The next wave is fetched before the current one is decoded, be it of the same read or of the
+   next one; so at most two passes are open at a time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from cuzarr.engine.address import Address
-from cuzarr.engine.backend import AnyArray, Backend
+from cuzarr.engine.backend import AnyArray, Backend, ReadPass
 from cuzarr.engine.batch import Job, Wave
 
 
-def read(job: Job, address: Address, backend: Backend, out: AnyArray | None = None) -> AnyArray:
-    """Read a planned selection.
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One planned selection of one array.
 
-    Parameters
+    Attributes
     ----------
     job : Job
     address : Address
     backend : Backend
     out : array of ``job.plan.shape`` on the backend's device, or None
+    """
 
-    Returns
-    -------
+    job: Job
+    address: Address
+    backend: Backend
+    out: AnyArray | None = None
+
+
+def read(job: Job, address: Address, backend: Backend, out: AnyArray | None = None) -> AnyArray:
+    """Read a planned selection; see :func:`read_each`."""
+    (result,) = read_each((Read(job, address, backend, out),))
+    return result
+
+
+def read_each(reads: Iterable[Read]) -> Iterator[AnyArray]:
+    """Read planned selections, and yield the results in order.
+
+    Yields
+    ------
     array of ``job.plan.out_shape``
 
     Raises
@@ -29,21 +53,42 @@ def read(job: Job, address: Address, backend: Backend, out: AnyArray | None = No
         Names the key of the first bad chunk.
     StoreError
     """
-    steps = backend.begin_read(job, out)
+    begun: list[tuple[ReadPass, Job]] = []
+    ahead: tuple[ReadPass, Any] | None = None
     try:
-        ahead = None
-        for wave in _waves(job, address, steps.wave_chunks):
-            fetched = steps.fetch(wave)
-            if ahead is not None:
-                steps.scatter(steps.decode(ahead))
-            ahead = fetched
+        for one in reads:
+            steps = one.backend.begin_read(one.job, one.out)
+            begun.append((steps, one.job))
+            for wave in _waves(one.job, one.address, steps.wave_chunks):
+                fetched = steps.fetch(wave)
+                if ahead is not None:
+                    _scatter(*ahead)
+                ahead = steps, fetched
+            if len(begun) > 1:
+                if ahead is not None and ahead[0] is begun[0][0]:
+                    _scatter(*ahead)
+                    ahead = None
+                yield _finish(begun)
         if ahead is not None:
-            steps.scatter(steps.decode(ahead))
-        result = steps.finish()
+            _scatter(*ahead)
+        if begun:
+            yield _finish(begun)
     except BaseException:
-        steps.abort()
+        for steps, _ in begun:
+            steps.abort()
         raise
-    return result.reshape(job.plan.out_shape)
+
+
+def _scatter(steps: ReadPass, fetched: Any) -> None:
+    steps.scatter(steps.decode(fetched))
+
+
+def _finish(begun: list[tuple[ReadPass, Job]]) -> AnyArray:
+    """Finish the first; it stays in the list while that may fail."""
+    steps, job = begun[0]
+    result = steps.finish().reshape(job.plan.out_shape)
+    del begun[0]
+    return result
 
 
 def _waves(job: Job, address: Address, wave_chunks: int) -> Iterator[Wave]:
