@@ -21,6 +21,7 @@ from cuzarr.errors import DeviceError
 from cuzarr.plan.chunk_plan import Int64, PlanRows
 
 TILE_BYTES = 8192
+_ROW_POINTS = 8  #: points whose lists are as large as the tables of a row
 MAX_AXES = 16
 ITEM_SIZES = (1, 2, 4, 8, 16)
 Pointers = npt.NDArray[np.uint64]
@@ -135,8 +136,9 @@ class RowCopy:
         return list(self._lists.values())
 
     def add(self, tables: Tables, rows: PlanRows, chunks: Pointers) -> Launch:
-        """Add the tables of ``rows``; ``chunks`` are (n,) device pointers, 0 where missing."""
+        """Add the tables of ``rows``; ``chunks`` are device pointers per chunk, 0 where missing."""
         n, s = rows.count.shape
+        chunks = chunks[rows.chunk_of()]
         itemsize = self._array.dtype.itemsize
         tiles = tile_table(rows.count.prod(axis=1) * itemsize, TILE_BYTES)
         start, axes = rows.start, _axes(rows, self._layout, self._array)
@@ -200,10 +202,13 @@ class Launch:
 
 
 def split_rows(rows: PlanRows, points: int) -> list[tuple[slice, PlanRows]]:
-    """Cut rows of points so that each part lists at most ``points``, or holds one row."""
-    if not rows.flat or len(rows) == 0:
+    """Cut a wave so that each part lists at most ``points``, or holds one chunk.
+
+    The tables of a row of boxes are counted as so many points.
+    """
+    if len(rows) == 0 or not (rows.flat or rows.first is not None):
         return [(slice(0, len(rows)), rows)]
-    ends = np.cumsum(rows.count[:, 0])
+    ends = np.cumsum(rows.count[:, 0]) if rows.first is None else _ROW_POINTS * rows.first[1:]
     parts, first = [], 0
     while first < len(rows):
         done = int(ends[first - 1]) if first else 0
