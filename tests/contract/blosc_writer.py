@@ -12,7 +12,7 @@ import numcodecs.lz4
 import numcodecs.zstd
 import numpy as np
 
-FORMATS = {"lz4": 1, "zstd": 4}
+FORMATS = {"lz4": 1, "snappy": 2, "zstd": 4}
 
 
 def blosc_container(
@@ -67,7 +67,53 @@ def compressed(part: bytes, cname: str) -> bytes:
     """Return one stream."""
     if cname == "lz4":
         return bytes(numcodecs.lz4.compress(part))[4:]  # without numcodecs' size field
+    if cname == "snappy":
+        return snappy_stream(part)
     return bytes(numcodecs.zstd.compress(part, 3))
+
+
+def snappy_stream(part: bytes) -> bytes:
+    """Return a Snappy stream of literals, and of copies wherever the last four bytes repeat."""
+    out = varint(len(part))
+    at = start = 0
+    while at < len(part):
+        found = part.rfind(part[at : at + 4], max(0, at - 70_000), at + 3) if at else -1
+        if found < 0 or at + 4 > len(part):
+            at += 1
+            continue
+        offset, count = at - found, 4
+        while at + count < len(part) and part[at + count - offset] == part[at + count]:
+            count += 1
+        out += literal(part[start:at])
+        left = count
+        while left:
+            some = min(left, 64)
+            if 4 <= some <= 11 and offset < 2048:
+                out += bytes([1 | some - 4 << 2 | offset >> 8 << 5, offset & 255])
+            elif offset < 65536:
+                out += bytes([2 | some - 1 << 2]) + offset.to_bytes(2, "little")
+            else:
+                out += bytes([3 | some - 1 << 2]) + offset.to_bytes(4, "little")
+            left -= some
+        at += count
+        start = at
+    return out + literal(part[start:])
+
+
+def literal(part: bytes) -> bytes:
+    """Return a Snappy literal, with its length in the tag or behind it."""
+    if not part:
+        return b""
+    n = len(part) - 1
+    if n < 60:
+        return bytes([n << 2]) + part
+    width = -(-n.bit_length() // 8)
+    return bytes([59 + width << 2]) + n.to_bytes(width, "little") + part
+
+
+def varint(n: int) -> bytes:
+    """Return an integer in groups of seven bits, the lowest first."""
+    return bytes([n]) if n < 128 else bytes([n & 127 | 128]) + varint(n >> 7)
 
 
 def shuffled(block: bytes, typesize: int, shuffle: int) -> bytes:

@@ -161,7 +161,6 @@ def test_objects(filters: Any, fill: Any, serializer: str, scalar: Any) -> None:
         ),
         ({"id": "gzip", "level": 9}, CodecSpec("gzip", {"level": 9})),
         ({"id": "zlib", "level": 1}, CodecSpec("numcodecs.zlib", {"level": 1})),
-        ({"id": "mine", "x": [1]}, CodecSpec("numcodecs.mine", {"x": [1]})),
         (
             {**BLOSC, "cname": "zstd", "shuffle": 2, "blocksize": 256},
             CodecSpec("blosc", {"cname": "zstd", "clevel": 5, "shuffle": "bitshuffle",
@@ -243,9 +242,24 @@ def test_empty_list_of_filters_is_kept() -> None:
     assert v2.v2_filters(spec) is None
 
 
-def test_compressor_that_takes_the_array() -> None:
-    spec = parse(compressor={"id": "pcodec", "level": 8})
-    assert [codec.name for codec in spec.codecs] == ["numcodecs.pcodec"]
+@pytest.mark.parametrize("identifier", ["pcodec", "unheard_of"])
+def test_compressor_that_takes_the_array(identifier: str) -> None:
+    compressor = {"id": identifier, "level": 8}
+    spec = parse(compressor=compressor)
+    assert spec.codecs == (CodecSpec(f"numcodecs.{identifier}", {"level": 8}),)
+    assert rewritten(spec)["compressor"] == compressor
+    behind = parse(compressor={"id": "unheard_of"}, filters=[{"id": "crc32"}])
+    assert [codec.name for codec in behind.codecs] == [
+        "bytes", "numcodecs.crc32", "numcodecs.unheard_of",
+    ]  # fmt: skip
+
+
+def test_levels_that_v3_does_not_know() -> None:
+    for compressor in ({"id": "gzip", "level": -1}, {"id": "zstd", "level": 100}):
+        spec = parse(compressor=compressor)
+        name = f"numcodecs.{compressor['id']}"
+        assert spec.codecs[1] == CodecSpec(name, {"level": compressor["level"]})
+        assert rewritten(spec)["compressor"] == compressor
 
 
 def test_documents_of_an_array() -> None:

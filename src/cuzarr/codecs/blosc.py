@@ -11,6 +11,7 @@ import numpy.typing as npt
 from numcodecs import blosc
 
 from cuzarr.codecs.base import Bytes, BytesBytesCodec
+from cuzarr.codecs.blosc_snappy import SNAPPY, decompress_container
 from cuzarr.codecs.configuration import refuse_unknown, take_choice, take_int
 from cuzarr.codecs.registry import register_codec
 
@@ -94,6 +95,9 @@ class BloscCodec(BytesBytesCodec):
             raise ValueError(f"expected {size} decoded bytes, the Blosc header says {found}")
         if found == 0:
             return b""
+        flags = memoryview(data)[2]
+        if flags >> 5 == SNAPPY and not flags & _MEMCPYED:
+            return decompress_container(data)
         dest = np.empty(found, np.uint8) if out is None else out
         try:
             blosc.decompress(data, dest)

@@ -40,6 +40,8 @@ BYTES = frozenset(
 )  # fmt: skip
 #: v3 names of the serializers that have one of their own.
 _SERIALIZER_NAMES = {"vlen-utf8": "vlen-utf8", "vlen-bytes": "vlen-bytes"}
+#: v2 codecs that are v3 codecs too: the level if none is given, the lowest and the highest in v3.
+_LEVELS = {"zstd": (0, -131072, 22), "gzip": (1, 0, 9)}
 
 
 def from_v2(
@@ -242,13 +244,15 @@ def _codec_from_v2(
     at = f"{place}." if place else ""
     if identifier == "blosc":
         return _blosc_from_v2(rest, dtype, at, problems)
-    if identifier in ("zstd", "gzip"):
-        level = rest.get("level", {"zstd": 0, "gzip": 1}[identifier])
-        if integer(level) is None:
-            problems.add(f"{at}level", f"expected an integer, found {show(level)}")
-        if identifier == "gzip":
-            return CodecSpec("gzip", {"level": level})
-        return CodecSpec("zstd", {"level": level, "checksum": bool(rest.get("checksum", False))})
+    if identifier in _LEVELS:
+        usual, low, high = _LEVELS[identifier]
+        level = integer(rest.get("level", usual))
+        if level is None:
+            problems.add(f"{at}level", f"expected an integer, found {show(rest['level'])}")
+            level = usual
+        if low <= level <= high:  # else numcodecs knows what is meant, and the v3 codec does not
+            checksum = {} if identifier == "gzip" else {"checksum": bool(rest.get("checksum"))}
+            return CodecSpec(identifier, {"level": level, **checksum})
     if identifier in _SERIALIZER_NAMES:
         return CodecSpec(_SERIALIZER_NAMES[identifier], rest)
     if identifier == "shuffle":
