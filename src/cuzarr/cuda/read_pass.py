@@ -81,8 +81,8 @@ class CudaReadPass:
         """Wait; raises ``ChunkDecodeError`` for the first bad chunk."""
         words = read_words(self._shared, self._lane.work, self._first_bad)
         self._lane.end(self._caller)
+        raise_first(self._job, self._decoder, words)  # then ``abort`` gives the lane back
         self._shared.lanes.give(self._lane)
-        raise_first(self._job, self._decoder, words)
         return self._out
 
     def abort(self) -> None:

@@ -28,7 +28,7 @@ from cuzarr.cuda.rows import ChunkLayout, DeviceView, RowCopy, split_rows
 from cuzarr.cuda.runtime import DeviceBuffer, Event
 from cuzarr.cuda.shared import MAX_WAVE_CHUNKS, Shared
 from cuzarr.engine.batch import EncodedWave, Job, Wave
-from cuzarr.engine.pool import pool, threads
+from cuzarr.engine.pool import abandon, pool, threads
 from cuzarr.engine.report import PlacementRecord, Where
 from cuzarr.errors import ShapeMismatchError
 from cuzarr.plan.chunk_plan import PlanRows
@@ -122,8 +122,8 @@ class CudaWritePass:
         words = read_words(self._shared, self._lane.work, self._first_bad)
         event = self._lane.end(self._caller)
         self._shared.runtime.wait_event(event)
+        raise_first(self._job, self._decoder, words)  # then ``abort`` gives the lane back
         self._shared.lanes.give(self._lane)
-        raise_first(self._job, self._decoder, words)
 
     def abort(self) -> None:
         """Stop, and order the caller's stream behind what is queued: it reads the value."""
@@ -163,9 +163,7 @@ class CudaWritePass:
         try:
             return [value for future in futures for value in future.result()]
         finally:
-            for future in futures:
-                if not future.cancel():
-                    future.exception()
+            abandon(futures)
 
     def _prefill(self, wave: Wave, images: DeviceBuffer) -> None:
         """Write what is stored, or the fill value, to the images that the value does not cover."""

@@ -16,7 +16,7 @@ from cuzarr.codecs.base import Bytes
 from cuzarr.engine.address import PlainAddress, ShardAddress
 from cuzarr.engine.backend import AnyArray, Backend, WritePass
 from cuzarr.engine.batch import Job, Wave
-from cuzarr.engine.pool import pool, threads
+from cuzarr.engine.pool import abandon, pool, threads
 from cuzarr.plan.chunk_plan import Int64, PlanRows
 from cuzarr.storage.base import Store
 
@@ -53,13 +53,11 @@ def write(
             )
             _wait(storing)
             storing = _store(job.store, keys, values)
-        steps.finish()
         _wait(storing)
+        steps.finish()
     except BaseException:
         steps.abort()
-        for future in storing:
-            if not future.cancel():
-                future.exception()  # nothing is stored after the error is seen
+        abandon(storing)  # nothing is stored after the error is seen
         raise
 
 
