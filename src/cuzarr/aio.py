@@ -361,6 +361,13 @@ def as_async(node: Any) -> Any:
     return node
 
 
+def as_sync(node: Any) -> Any:
+    """Return what an asynchronous array or group is over; other values as they are."""
+    if isinstance(node, AsyncArray):
+        return node.array
+    return node.group if isinstance(node, AsyncGroup) else node
+
+
 def _on(array: Array, prototype: Any) -> Array:
     return array if prototype is None else array.for_prototype(prototype)
 

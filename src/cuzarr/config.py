@@ -15,6 +15,7 @@ order                        "C"        memory order of NumPy arrays that reads 
 host.threads                 None       threads of the host backend; None = processors we may use
 host.run_bytes               1048576    decoded bytes that one task of the host backend handles
 host.wave_chunks             65536      chunks planned at a time on the host
+async.concurrency            64         requests at a time to a store object of zarr-python
 cuda.budget                  1073741824 bytes of device scratch per call
 cuda.slab_bytes              268435456  bytes of each pinned slab
 cuda.device_decode           "checked"  "checked", "trusted" or "host"
@@ -22,7 +23,8 @@ cuda.placement               {}         overrides of the placement table (``cuda
 ===========================  =========  ==========================================================
 
 The keys of zarr-python that mean the same are understood: ``array.order``,
-``array.write_empty_chunks`` and ``threading.max_workers``. Its other keys can be set, and do
+``array.write_empty_chunks``, ``array.allow_unsafe_pickle_decode``, ``async.concurrency`` and
+``threading.max_workers``. Its other keys can be set, and do
 nothing.
 """
 
@@ -41,6 +43,7 @@ DEFAULTS: dict[str, Any] = {
     "write_empty_chunks": False,
     "order": "C",
     "host": {"threads": None, "run_bytes": 2**20, "wave_chunks": 65536},
+    "async": {"concurrency": 64},
     "cuda": {
         "budget": 2**30,
         "slab_bytes": 2**28,
@@ -51,6 +54,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 ALIASES = {
+    "array.allow_unsafe_pickle_decode": "allow_pickle",
     "array.order": "order",
     "array.write_empty_chunks": "write_empty_chunks",
     "threading.max_workers": "host.threads",

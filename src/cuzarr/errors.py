@@ -175,3 +175,33 @@ class NoDeviceError(DeviceError):
 
 class DeviceMemoryError(DeviceError, MemoryError):
     """Device memory ran out; the message names the sizes."""
+
+
+# The names of zarr-python, for code that catches its errors. One here may stand for several there.
+BaseZarrError = CuzarrError
+MetadataValidationError = DataTypeValidationError = MetadataError
+NodeTypeValidationError = NodeTypeError
+ContainsArrayAndGroupError = ContainsNodeError
+ArrayIndexError = NegativeStepError = VindexInvalidSelectionError = SelectionError
+PickleCodecDisabledError = ChunkDecodeError
+PathNotFoundError = NodeNotFoundError
+
+
+class ZarrUserWarning(UserWarning):
+    """A warning of zarr-python, for filters; cuzarr gives none of these."""
+
+
+class ZarrDeprecationWarning(DeprecationWarning):
+    """A warning of zarr-python, for filters."""
+
+
+class ZarrFutureWarning(FutureWarning):
+    """A warning of zarr-python, for filters."""
+
+
+class UnstableSpecificationWarning(ZarrFutureWarning):
+    """A warning of zarr-python, for filters."""
+
+
+class ZarrRuntimeWarning(RuntimeWarning):
+    """A warning of zarr-python, for filters."""

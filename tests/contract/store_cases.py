@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from pathlib import Path
 
-from cuzarr.storage import LocalStore, MemoryStore, Store, ZipStore
+from cuzarr.storage import LocalStore, MemoryStore, Store, ZipStore, as_store
 from cuzarr.storage.adapter import BatchAdapter
+from cuzarr.storage.async_base import (
+    AsyncStore,
+    OffsetByteRequest,
+    RangeByteRequest,
+    SuffixByteRequest,
+)
 
 
 class PlainMapping(MutableMapping):
@@ -70,6 +77,56 @@ class RangeStore(OneKeyStore):
         return value[start : start + length]
 
 
+class AwaitedStore(AsyncStore):
+    """A store written for zarr-python, which ends ranges at the end of the object as its do."""
+
+    supports_writes = supports_deletes = supports_listing = True
+
+    def __init__(self):
+        super().__init__()
+        self.objects = {}
+
+    async def get(self, key, prototype, byte_range=None):
+        value = self.objects.get(key)
+        if value is None:
+            return None
+        match byte_range:
+            case RangeByteRequest(start, end):
+                value = value[start:end]
+            case OffsetByteRequest(offset):
+                value = value[offset:]
+            case SuffixByteRequest(suffix):
+                value = value[-suffix:]
+        return prototype.buffer.from_bytes(value)
+
+    async def get_partial_values(self, prototype, key_ranges):
+        return [await self.get(key, prototype, wanted) for key, wanted in key_ranges]
+
+    async def set(self, key, value):
+        self.objects[key] = value.to_bytes()
+
+    async def delete(self, key):
+        del self.objects[key]  # a KeyError for a missing key is forgiven
+
+    async def exists(self, key):
+        return key in self.objects
+
+    async def list(self):
+        for key in tuple(self.objects):
+            yield key
+
+    async def list_prefix(self, prefix):
+        for key in tuple(self.objects):
+            if key.startswith(prefix):
+                yield key
+
+    async def list_dir(self, prefix):
+        start = f"{prefix.rstrip('/')}/" if prefix else ""
+        for name in {key[len(start) :].partition("/")[0] for key in self.objects
+                     if key.startswith(start)}:  # fmt: skip
+            yield name
+
+
 MAKERS: dict[str, Callable[[Path], Store]] = {
     "memory": lambda tmp: MemoryStore(),
     "mapping": lambda tmp: MemoryStore(PlainMapping()),
@@ -80,7 +137,15 @@ MAKERS: dict[str, Callable[[Path], Store]] = {
     "zip": lambda tmp: ZipStore(tmp / "objects.zip", "w"),
     "zip-deflate": lambda tmp: ZipStore(tmp / "objects.zip", "w", zipfile.ZIP_DEFLATED),
     "adapter-range": lambda tmp: BatchAdapter(RangeStore()),
+    "async": lambda tmp: as_store(AwaitedStore()),
 }
+if importlib.util.find_spec("zarr") is not None:
+    import zarr.storage
+
+    from cuzarr.interop.zarr import as_zarr_store
+
+    MAKERS["zarr-memory"] = lambda tmp: as_store(zarr.storage.MemoryStore())
+    MAKERS["there-and-back"] = lambda tmp: as_store(as_zarr_store(LocalStore(tmp / "root")))
 
 
 def files_below(path: Path) -> list[str]:

@@ -34,7 +34,7 @@ class CastValueCodec(ArrayArrayCodec):
     data_type : JSON value
         As in a v3 document.
     dtype : numpy.dtype
-        The same.
+        The same; computed unless given.
     rounding, out_of_range : str
         See ``codecs.casting``.
     to_stored, from_stored : pairs of JSON values
@@ -42,12 +42,18 @@ class CastValueCodec(ArrayArrayCodec):
     """
 
     data_type: Any
-    dtype: np.dtype[Any]
+    dtype: np.dtype[Any] = None  # type: ignore[assignment]  # see __post_init__
     rounding: Rounding = "nearest-even"
     out_of_range: OutOfRange = "error"
     to_stored: Pairs = ()
     from_stored: Pairs = ()
     name: ClassVar[str] = "cast_value"
+
+    def __post_init__(self) -> None:
+        given: Any = self.dtype
+        if given is None:
+            made = self.from_configuration({"data_type": self.data_type})
+            object.__setattr__(self, "dtype", made.dtype)
 
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any]) -> Self:

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from cuzarr.codecs.base import ArrayBytesCodec, Bytes, ChunkType, Codec
+from cuzarr.codecs.bytes import BytesCodec
 from cuzarr.codecs.chain import CodecChain
 from cuzarr.codecs.configuration import refuse_unknown, take_choice
+from cuzarr.codecs.crc32c import Crc32cCodec
 from cuzarr.codecs.registry import build_codecs, register_codec
 from cuzarr.errors import ChecksumError, ChunkDecodeError, ShardIndexError
 from cuzarr.meta.spec import CodecSpec
@@ -131,14 +133,15 @@ class ShardingCodec(ArrayBytesCodec):
     chunk_shape : tuple of int
         Of the inner chunks; divides the shape of the shard.
     codecs, index_codecs : tuple of Codec
-    at_end : bool
-        The index follows the chunks; else it precedes them.
+        Names and objects of a document become codecs.
+    index_location : {"end", "start"}
+        The index follows the chunks, or precedes them.
     """
 
     chunk_shape: tuple[int, ...]
-    codecs: tuple[Codec, ...]
-    index_codecs: tuple[Codec, ...]
-    at_end: bool = True
+    codecs: tuple[Codec, ...] = (BytesCodec(),)
+    index_codecs: tuple[Codec, ...] = (BytesCodec(), Crc32cCodec())
+    index_location: Literal["start", "end"] = "end"
     name: ClassVar[str] = "sharding_indexed"
     device_step: ClassVar[str | None] = "sharding_indexed"
 
@@ -159,7 +162,7 @@ class ShardingCodec(ArrayBytesCodec):
                 raise ValueError(f"{name} must be a list of codecs, not {entries!r}")
             specs = [_codec_spec(entry, f"{name}[{i}]") for i, entry in enumerate(entries)]
             chains.append(tuple(build_codecs("", specs, f"configuration.{name}")))
-        return cls(tuple(shape), chains[0], chains[1], location == "end")
+        return cls(tuple(shape), chains[0], chains[1], "end" if location == "end" else "start")
 
     def configuration(self) -> dict[str, Any]:
         """Return the configuration for a document."""
@@ -167,8 +170,22 @@ class ShardingCodec(ArrayBytesCodec):
             "chunk_shape": list(self.chunk_shape),
             "codecs": [_entry(codec) for codec in self.codecs],
             "index_codecs": [_entry(codec) for codec in self.index_codecs],
-            "index_location": "end" if self.at_end else "start",
+            "index_location": str(self.index_location),
         }
+
+    def __post_init__(self) -> None:
+        given_shape: Any = self.chunk_shape
+        shape = (given_shape,) if isinstance(given_shape, int) else tuple(given_shape)
+        object.__setattr__(self, "chunk_shape", shape)
+        for name in ("codecs", "index_codecs"):
+            given = enumerate(getattr(self, name))
+            built = tuple(_codec(entry, f"{name}[{i}]") for i, entry in given)
+            object.__setattr__(self, name, built)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the index follows the chunks."""
+        return self.index_location == "end"
 
     def chunks_per_shard(self, chunk: ChunkType) -> tuple[int, ...]:
         """Return the number of inner chunks along each dimension of a shard."""
@@ -225,6 +242,14 @@ class ShardingCodec(ArrayBytesCodec):
 def _entry(codec: Codec) -> dict[str, Any]:
     configuration = codec.configuration()
     return {"name": codec.name, **({"configuration": configuration} if configuration else {})}
+
+
+def _codec(given: Any, place: str) -> Codec:
+    if isinstance(given, Codec):
+        return given
+    if callable(getattr(given, "to_dict", None)):  # a codec of zarr-python
+        given = given.to_dict()
+    return build_codecs("", [_codec_spec(given, place)], place)[0]
 
 
 def _codec_spec(entry: Any, place: str) -> CodecSpec:

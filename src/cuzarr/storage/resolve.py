@@ -6,6 +6,7 @@ MutableMapping              :class:`MemoryStore` over it
 None                        a new :class:`MemoryStore`
 Store                       itself
 KeyStore                    :class:`BatchAdapter` over it
+store of zarr-python        :class:`ZarrStoreAdapter` over it
 ==========================  ======================================================
 """
 
@@ -20,13 +21,25 @@ from urllib.parse import unquote, urlsplit
 
 from cuzarr.errors import MissingPackageError, StoreError
 from cuzarr.storage.adapter import BatchAdapter, KeyStore
+from cuzarr.storage.async_base import AsyncStore
 from cuzarr.storage.base import Store
 from cuzarr.storage.local import LocalStore
 from cuzarr.storage.memory import MemoryStore
+from cuzarr.storage.path import StorePath
 from cuzarr.storage.view import read_only_view
+from cuzarr.storage.zarr_adapter import ZarrStoreAdapter, is_async_store
 from cuzarr.storage.zip import ZipStore
 
-StoreLike: TypeAlias = Store | KeyStore | MutableMapping[str, Any] | str | os.PathLike[str] | None
+StoreLike: TypeAlias = (
+    Store
+    | KeyStore
+    | AsyncStore
+    | StorePath
+    | MutableMapping[str, Any]
+    | str
+    | os.PathLike[str]
+    | None
+)
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:(:|//)")
 _STORE_METHODS = (
@@ -63,11 +76,13 @@ def as_store(obj: StoreLike, *, read_only: bool = False) -> Store:
     if all(callable(getattr(obj, name, None)) for name in _STORE_METHODS):
         store: Store = obj  # type: ignore[assignment]
         return read_only_view(store) if read_only else store
+    if is_async_store(obj):
+        return ZarrStoreAdapter(obj, read_only=read_only)
     if isinstance(obj, KeyStore):
         if inspect.iscoroutinefunction(obj.get):
             raise TypeError(
-                f"{type(obj).__name__} is an asynchronous store; pass its path, a mapping, or an "
-                "object whose get, set, delete and list are plain methods"
+                f"{type(obj).__name__} is an asynchronous store without list_prefix and list_dir; "
+                "pass one with the interface of zarr-python's, or one with plain methods"
             )
         return BatchAdapter(obj, read_only=read_only)
     raise TypeError(

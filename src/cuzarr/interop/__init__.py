@@ -1,0 +1,1 @@
+"""Other libraries, one module each; every module imports its library."""
