@@ -15,7 +15,7 @@ import cuzarr
 from cuzarr.engine import pool as pools
 from cuzarr.engine.pool import pool, threads
 from cuzarr.errors import StoreError
-from tests.unit.test_engine import DATA, TroubleStore, array, small_waves
+from tests.unit.test_engine import DATA, KeyByKey, TroubleStore, array, small_waves
 
 
 def test_many_threads_on_one_array() -> None:
@@ -125,3 +125,48 @@ def test_nothing_runs_on_after_the_error_is_seen(
     raised.set()
     time.sleep(0.1)
     assert late == []
+
+
+def test_a_store_may_read_arrays_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task of the pool that starts a read of its own does not wait for the full pool."""
+    monkeypatch.setattr("cuzarr.host.read_pass._SMALL_BYTES", 0)
+    below = array(compressors=[{"name": "gzip"}])
+
+    class Nested(KeyByKey):
+        parallel_safe = True
+
+        def get(self, key: str) -> bytes | None:
+            if key.startswith("c/"):
+                np.testing.assert_array_equal(below[...], DATA)
+                below[0] = DATA[0]
+            return super().get(key)
+
+    z = array(Nested(), compressors=[{"name": "gzip"}])
+    with cuzarr.config.set({"host.threads": 2, "host.run_bytes": 1}):
+        np.testing.assert_array_equal(z[...], DATA)
+        z[1:-1, 1:-1] = 5
+    assert (z[1:-1, 1:-1] == 5).all()
+
+
+def test_the_executor_of_a_task_hands_on_errors() -> None:
+    def inner() -> bool:
+        task = pool().submit(int, "no number")
+        return task.done() and isinstance(task.exception(), ValueError)
+
+    assert pool().submit(inner).result()
+
+
+def test_tasks_are_cancelled_before_any_is_waited_for() -> None:
+    running, release, ran = threading.Event(), threading.Event(), []
+
+    def first() -> None:
+        running.set()
+        release.wait(5)
+
+    with ThreadPoolExecutor(1) as executor:
+        tasks = [executor.submit(first), *(executor.submit(ran.append, i) for i in range(9))]
+        running.wait(5)
+        threading.Timer(0.05, release.set).start()
+        pools.abandon(tasks)
+    assert ran == []
+    assert [task.cancelled() for task in tasks] == [False] + [True] * 9

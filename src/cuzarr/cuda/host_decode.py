@@ -21,7 +21,7 @@ from cuzarr.cuda.fetch import EncodedWave
 from cuzarr.cuda.memory import Slab, SlabPool, align
 from cuzarr.cuda.steps import ChainSteps
 from cuzarr.engine.batch import Wave
-from cuzarr.engine.pool import pool, threads
+from cuzarr.engine.pool import abandon, pool, threads
 
 _RUN_BYTES = 1 << 20
 
@@ -84,9 +84,7 @@ class HostDecode:
 
     def cancel(self) -> None:
         """Drop what has not started and wait for the rest; never raises."""
-        for future in self._futures:
-            if not future.cancel():
-                future.exception()
+        abandon(self._futures)
 
     def _run(self, first: int, last: int) -> None:
         which = range(first, last)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from threading import Lock, local
+from typing import Any
 
 from cuzarr.config import config
 
 _pools: dict[int, ThreadPoolExecutor] = {}
 _state = {"lock": Lock()}
+_thread = local()
 
 
 def threads() -> int:
@@ -22,13 +25,46 @@ def threads() -> int:
     return wanted
 
 
-def pool() -> ThreadPoolExecutor:
-    """Return the pool; tasks must not wait for other tasks of it."""
+def pool() -> Executor:
+    """Return the pool.
+
+    A task must not wait for other tasks of it, so a task is given an executor that runs what it
+    submits at once: a store may read arrays to answer a request.
+    """
+    if getattr(_thread, "is_worker", False):
+        return _INLINE
     count = threads()
     with _state["lock"]:
         if count not in _pools:
-            _pools[count] = ThreadPoolExecutor(count, thread_name_prefix="cuzarr")
+            _pools[count] = ThreadPoolExecutor(count, "cuzarr", _begin_worker)
         return _pools[count]
+
+
+def abandon(futures: Iterable[Future[Any]]) -> None:
+    """Cancel what has not started, then wait for the rest; errors are dropped."""
+    running = [future for future in futures if not future.cancel()]
+    for future in running:
+        future.exception()
+
+
+class _Inline(Executor):
+    """Runs a task when it is submitted."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run the task and return its result or error as a future."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # it is raised by whoever asks for the result
+            future.set_exception(error)
+        return future
+
+
+_INLINE = _Inline()
+
+
+def _begin_worker() -> None:
+    _thread.is_worker = True
 
 
 def _after_fork() -> None:

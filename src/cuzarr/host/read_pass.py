@@ -21,7 +21,7 @@ import numpy.typing as npt
 from cuzarr import native
 from cuzarr.config import config
 from cuzarr.engine.batch import Job, Wave
-from cuzarr.engine.pool import pool, threads
+from cuzarr.engine.pool import abandon, pool, threads
 from cuzarr.host.copy import scatter_row
 from cuzarr.host.fetch import Encoded, fetch_run
 from cuzarr.host.layout import byte_lists, host_records, native_codec, wave_chunks
@@ -82,9 +82,7 @@ class HostReadPass:
 
     def abort(self) -> None:
         """Cancel what has not started and wait for the rest: it writes to the output."""
-        for future in self._futures:
-            if not future.cancel():
-                future.exception()
+        abandon(self._futures)
 
     def _parts(self, wave: Wave, nbytes: int) -> Iterator[Wave]:
         """Cut a wave into pieces of so many decoded bytes."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from cuzarr.codecs.base import Bytes
 from cuzarr.engine.batch import EncodedWave, Job, Wave
-from cuzarr.engine.pool import pool, threads
+from cuzarr.engine.pool import abandon, pool, threads
 from cuzarr.errors import ChunkEncodeError
 from cuzarr.host.copy import gather_row
 from cuzarr.host.fetch import fetch_run
@@ -60,9 +60,7 @@ class HostWritePass:
         try:
             values = [value for future in futures for value in future.result()]
         except BaseException:
-            for future in futures:
-                if not future.cancel():
-                    future.exception()
+            abandon(futures)
             raise
         return EncodedWave(wave, values)
 
