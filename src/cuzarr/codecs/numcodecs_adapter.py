@@ -123,10 +123,12 @@ class NumcodecsArrayCodec(NumcodecsCodec, ArrayArrayCodec):
             # One byte says how many bits of the last one are padding.
             length = 1 + -(-prod(chunk.shape) // 8)
             return ChunkType((length,), np.dtype("u1"), np.uint8(0))
-        inner = self.inner
-        name = "encode_dtype" if self.codec_id == "astype" else "astype"
-        dtype = np.dtype(getattr(inner, name, None) or chunk.dtype)
+        dtype = self._encoded_dtype(chunk.dtype)
         return ChunkType(chunk.shape, dtype, np.zeros(1, dtype)[0])
+
+    def _encoded_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        name = "encode_dtype" if self.codec_id == "astype" else "astype"
+        return np.dtype(getattr(self.inner, name, None) or dtype)
 
     def _defaults(self, dtype: np.dtype[Any]) -> dict[str, Any]:
         if self.codec_id == "astype":
@@ -137,7 +139,10 @@ class NumcodecsArrayCodec(NumcodecsCodec, ArrayArrayCodec):
         """Encode the elements in C order."""
         elements = np.ascontiguousarray(array).reshape(-1)
         encoded = np.asarray(self.inner.encode(elements))
-        return encoded if self.codec_id == "packbits" else encoded.reshape(chunk.shape)
+        if self.codec_id == "packbits":
+            return encoded
+        # bitround gives the bits of its floats, as integers.
+        return encoded.view(self._encoded_dtype(chunk.dtype)).reshape(chunk.shape)
 
     def decode(self, array: npt.NDArray[Any], chunk: ChunkType) -> npt.NDArray[Any]:
         """Decode the elements in C order."""

@@ -48,7 +48,7 @@ class NumcodecsSerializer(NumcodecsCodec, ArrayBytesCodec):
     def elements(self, data: Bytes, chunk: ChunkType) -> Any:
         """Return the decoded elements, in any shape."""
         try:
-            return self.inner.decode(data)
+            return self.inner.decode(np.frombuffer(data, np.uint8))
         except BaseException as error:
             if type(error).__name__ != "PanicException":  # of a codec written in Rust
                 raise
