@@ -1,5 +1,8 @@
 """cuzarr: Zarr v2 and v3 arrays on the CPU and the GPU, behind one NumPy-like interface."""
 
+from importlib import import_module
+from types import ModuleType
+
 from cuzarr import codecs, errors, storage
 from cuzarr.aio import AsyncArray, AsyncGroup
 from cuzarr.api import (
@@ -24,6 +27,7 @@ from cuzarr.api import (
     open_array,
     open_group,
     open_like,
+    read,
     save,
     save_array,
     save_group,
@@ -33,6 +37,7 @@ from cuzarr.api import (
 )
 from cuzarr.array import Array
 from cuzarr.config import config
+from cuzarr.debug import print_debug_info
 from cuzarr.errors import CopyError
 from cuzarr.group import Group
 from cuzarr.storage import DirectoryStore, MemoryStore, ZipStore
@@ -73,6 +78,7 @@ __all__ = [
     "open_array",
     "open_group",
     "open_like",
+    "read",
     "save",
     "save_array",
     "save_group",
@@ -81,3 +87,13 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+# As in zarr-python they need no import of their own, but take none of the time of this one.
+_MODULES = ("abc", "buffer", "dtype", "experimental", "interop", "registry", "types")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a module when it is asked for."""
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -180,6 +180,16 @@ class Selections:
         (result,) = read_each((pending.read,))
         return pending.take(result)
 
+    def pending(self, key: Any, plans: dict[Any, ChunkPlan]) -> Pending:
+        """Return the read of ``self[key]``; ``plans`` keeps those of keys that live on."""
+        if self._spec.dtype.names:
+            fields, key = pop_fields(key)
+            return self._pending(plan_item(key, *self._grid), key, None, fields)
+        known = id(key), self._grid
+        if known not in plans:
+            plans[known] = plan_item(key, *self._grid)
+        return self._pending(plans[known], key)
+
     def _pending(
         self, plan: ChunkPlan, key: Any, out: AnyArray | None = None, fields: Any = None
     ) -> Pending:

@@ -18,6 +18,7 @@ from cuzarr.api.creating import (
     zeros_like,
 )
 from cuzarr.api.opening import group, open, open_array, open_group, open_like  # noqa: A004
+from cuzarr.api.reading import read
 from cuzarr.api.saving import load, save, save_array, save_group, tree
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "open_array",
     "open_group",
     "open_like",
+    "read",
     "save",
     "save_array",
     "save_group",

@@ -76,6 +76,19 @@ class RequestBatch:
             np.full(n, -1, np.int64) if lengths is None else np.fromiter(lengths, np.int64, n),
         )
 
+    @classmethod
+    def join(cls, batches: Sequence[RequestBatch]) -> RequestBatch:
+        """Put batches one behind another."""
+        ends = np.cumsum([len(batch.keys) for batch in batches])
+        bases = [0, *ends.tolist()]
+        offsets = [b.offsets[:-1] + base for b, base in zip(batches, bases[:-1], strict=True)]
+        return cls(
+            b"".join([batch.keys for batch in batches]),
+            np.concatenate([*offsets, ends[-1:]]),
+            np.concatenate([batch.starts for batch in batches]),
+            np.concatenate([batch.lengths for batch in batches]),
+        )
+
     def key(self, i: int) -> str:
         """Return key ``i``."""
         return self.keys[self.offsets[i] : self.offsets[i + 1]].decode()
