@@ -12,7 +12,7 @@ import numpy as np
 from cuzarr import native
 from cuzarr.native.calls import Calls
 from cuzarr.native.tables import WaveChunks
-from cuzarr.plan import plan_basic, plan_coordinate, plan_mask, plan_orthogonal
+from cuzarr.plan import plan_basic, plan_boxes, plan_coordinate, plan_mask, plan_orthogonal
 from cuzarr.plan.chunk_plan import ChunkPlan, PlanRows
 from cuzarr.storage.base import RequestBatch
 from tests.contract.blosc_writer import blosc_container
@@ -79,13 +79,16 @@ class Stored:
 
     def chunks(self, out: Any, *, limit: int | None = None, in_place: bool = False) -> WaveChunks:
         """Return what the chunks have in common."""
-        flat = out.ndim != self.values.ndim
+        flat = out.ndim < self.values.ndim
+        boxes = (1,) * (out.ndim - self.values.ndim)
         strides = np.empty(self.chunk_shape, self.dtype, order=self.order).strides  # type: ignore[call-overload]
+        if boxes:
+            strides = (0, *strides)
         swap = 0 if self.dtype == out.dtype else self.dtype.itemsize
         return WaveChunks(
             self.codec, self.crc32c, self.nbytes,
             2 * self.nbytes + 65536 if limit is None else limit,
-            np.array(self.chunk_shape, np.int64) if in_place else None,
+            np.array(boxes + self.chunk_shape, np.int64) if in_place else None,
             np.array([self.dtype.itemsize] if flat else strides, np.int64), self.dtype.itemsize,
             swap // 2 if self.dtype.kind == "c" else swap,
             np.asarray(self.fill).astype(out.dtype).tobytes(),
@@ -122,7 +125,7 @@ def read(
     statuses = calls.read_wave(
         source, np.ones(len(rows), np.bool_) if present is None else present, chunks,
         rows.start, rows.count, rows.out, rows.step, rows.lists, out.ctypes.data,
-        np.array(out.strides, np.int64), threads,
+        np.array(out.strides, np.int64), threads, rows.first,
     )  # fmt: skip
     return statuses.tolist()  # type: ignore[no-any-return]
 
@@ -140,11 +143,19 @@ def random_values(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) 
     return pool[chosen].view(dtype).reshape(shape).copy()
 
 
+def stacked(array: Any, starts: Any, box: tuple[int, ...]) -> Any:
+    """Return boxes of a NumPy array, along a new first axis."""
+    found = np.empty((len(starts), *box), array.dtype)
+    for i, start in enumerate(np.asarray(starts).tolist()):
+        found[i] = array[tuple(slice(a, a + n) for a, n in zip(start, box, strict=True))]
+    return found
+
+
 def random_plan(
     rng: np.random.Generator, shape: tuple[int, ...], chunk_shape: tuple[int, ...]
 ) -> tuple[ChunkPlan, Any]:
     """Return a plan, and a function from the array to what it selects (in the plan's shape)."""
-    kind = int(rng.integers(0, 4))
+    kind = int(rng.integers(0, 5))
     if kind == 0:
         parts = []
         for n in shape:
@@ -161,5 +172,13 @@ def random_plan(
     if kind == 2:
         points = tuple(rng.integers(0, n, 40) for n in shape)
         return plan_coordinate(points, shape, chunk_shape), lambda array: array[points]
+    if kind == 3:
+        box = tuple(int(rng.integers(1, n + 1)) for n in shape)
+        if rng.random() < 0.3:
+            box = tuple(min(8, n) for n in box)
+        starts = rng.integers(0, np.array(shape) - box + 1, (int(rng.integers(1, 9)), len(shape)))
+        return plan_boxes(starts, box, shape, chunk_shape), lambda array: stacked(
+            array, starts, box
+        )
     mask = rng.random(shape) < 0.01
     return plan_mask(mask, shape, chunk_shape), lambda array: array[mask]
