@@ -16,7 +16,8 @@ host.threads                 None       threads of the host backend; None = proc
 host.run_bytes               1048576    decoded bytes that one task of the host backend handles
 host.wave_chunks             65536      chunks planned at a time on the host
 async.concurrency            64         requests at a time to a store object of zarr-python
-cuda.budget                  1073741824 bytes of device scratch per call
+cuda.budget                  None       bytes of device scratch per call; None = a sixteenth of the
+                                        device's memory, from 1 to 8 GiB
 cuda.slab_bytes              268435456  bytes of each pinned slab
 cuda.device_decode           "checked"  "checked", "trusted" or "host"
 cuda.placement               {}         overrides of the placement table (``cuda.placement``)
@@ -45,7 +46,7 @@ DEFAULTS: dict[str, Any] = {
     "host": {"threads": None, "run_bytes": 2**20, "wave_chunks": 65536},
     "async": {"concurrency": 64},
     "cuda": {
-        "budget": 2**30,
+        "budget": None,
         "slab_bytes": 2**28,
         "device_decode": "checked",
         "placement": {},

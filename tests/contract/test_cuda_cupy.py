@@ -250,6 +250,43 @@ def test_open_backend_is_made_once_and_warns_without_nvcomp(module: Any) -> None
         cuzarr.cuda._runtime.cache_clear()
 
 
+@pytest.fixture
+def no_backends() -> Iterator[None]:
+    for cache in (cuzarr.cuda._backend, cuzarr.cuda._runtime):
+        cache.cache_clear()
+    yield
+    for cache in (cuzarr.cuda._backend, cuzarr.cuda._runtime):
+        cache.cache_clear()
+
+
+@pytest.mark.parametrize(("memory", "budget"), [(8, 1), (40, 2.5), (64, 4), (141, 8), (300, 8)])
+@pytest.mark.filterwarnings("ignore:nvCOMP is not installed")
+def test_the_budget_follows_the_memory_of_the_device(
+    module: Any, no_backends: None, memory: int, budget: float
+) -> None:
+    module.cuda.memGetInfo = lambda: (0, memory << 30)
+    assert cuzarr.cuda.open_backend(0)._shared.budget == int(budget * 2**30)
+    with cuzarr.config.set({"cuda.budget": 12345}):
+        assert cuzarr.cuda.open_backend(0)._shared.budget == 12345
+
+
+def test_an_array_that_outlived_a_fork_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its device was chosen in the parent, where there was one."""
+    monkeypatch.setitem(cuzarr.cuda.probe._fork, "done", True)
+    with pytest.raises(NoDeviceError, match="'cuda:0': this process was forked"):
+        cuzarr.cuda.open_backend(0)
+
+
+def test_errors_of_a_device_that_cannot_be_made_current(runtime: Any) -> None:
+    def broken() -> int:
+        raise fake_cupy.CUDARuntimeError("cudaErrorIllegalAddress")
+
+    fake_cupy.machine.current = 1
+    sys.modules["cupy.cuda.runtime"].getDevice = broken  # type: ignore[attr-defined]
+    with pytest.raises(DeviceError, match="cudaErrorIllegalAddress"):
+        runtime.new_stream()
+
+
 def test_cupy_has_every_name() -> None:
     """Where CuPy is installed it imports without a driver, and has what the runtime uses."""
     cupy = pytest.importorskip("cupy")

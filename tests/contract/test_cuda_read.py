@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gc
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
 from cuzarr.cuda.backend import CudaBackend
+from cuzarr.cuda.fetch import copy_bytes, copy_pieces
 from cuzarr.cuda.read_pass import raise_first
+from cuzarr.cuda.streams import WORK_STREAMS
 from cuzarr.engine.read import read
 from cuzarr.errors import (
     ChecksumError,
@@ -136,11 +139,60 @@ def test_given_output_with_any_strides(stored: Stored, view: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("budget", [1 << 12, 1 << 14, 1 << 16])
-def test_many_waves(stored: Stored, budget: int, seed: int) -> None:
-    backend = device_backend(seed, budget=budget, slab_bytes=1 << 14)
+@pytest.mark.parametrize(("budget", "slab"), [
+    (1 << 12, 1 << 14), (1 << 14, 1 << 14), (1 << 16, 1 << 14),
+    (1 << 20, 1 << 12), (1 << 20, 1 << 13),  # several waves are decoded at the same time
+])  # fmt: skip
+def test_many_waves(stored: Stored, budget: int, slab: int, seed: int) -> None:
+    backend = device_backend(seed, budget=budget, slab_bytes=slab)
     same(stored.read(backend), stored.data)
     close(backend)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_waves_of_a_selection_share_lists(stored: Stored, seed: int, empty: bool) -> None:
+    """The lists go up on the first work stream; the waves of the others wait for them."""
+    rows = np.array([22, 0, 5, 5, 13, -1])
+    plan = plan_orthogonal((rows, slice(None), np.array([8, 1])), SHAPE, CHUNKS)
+    backend = device_backend(seed, budget=1 << 20, slab_bytes=1 << 12)
+    expected = stored.data[np.ix_(rows, np.arange(17), [8, 1])]
+    if empty:  # nothing else is uploaded then
+        stored.store.delete(list(stored.store.list("")))
+        expected = np.full_like(expected, -1)
+    same(stored.read(backend, plan), expected)
+    close(backend)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_waves_take_the_work_streams_in_turn(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = Stored(smooth((64, 1024), "f4"), (1, 1024), [LITTLE, blosc()]).encode_all()
+    backend = emulated_backend(seed, slab_bytes=1 << 14)
+    used: list[Any] = []
+    launch = backend.runtime.launch
+
+    def noted(kernel: str, grid: int, block: int, args: Any, stream: Any, **more: Any) -> None:
+        if kernel == "scatter_4":
+            used.append(stream)
+        launch(kernel, grid, block, args, stream, **more)
+
+    monkeypatch.setattr(backend.runtime, "launch", noted)
+    same(stored.read(backend), stored.data)
+    assert len(used) > WORK_STREAMS
+    assert len(set(map(id, used))) == WORK_STREAMS
+    assert used[:WORK_STREAMS] == used[WORK_STREAMS : 2 * WORK_STREAMS]
+    backend.runtime.close()
+
+
+def test_a_large_read_has_several_waves_a_small_one_has_one() -> None:
+    stored = Stored(np.zeros((64, 8), "u1"), (1, 8), [LITTLE])
+    backend = emulated_backend()
+    assert backend.begin_read(stored.job(stored.plan()), None).wave_chunks >= 64
+    mib = 2**20
+    large = Stored(np.broadcast_to(np.uint8(0), (512, mib)), (1, mib), [LITTLE])
+    steps = backend.begin_read(large.job(large.plan()), None)
+    assert steps.wave_chunks == 512 // 8
+    backend.runtime.close(check=False)
 
 
 @pytest.mark.parametrize("codecs", [[LITTLE], [LITTLE, blosc()], [LITTLE, ZSTD], [LITTLE, CRC],
@@ -178,11 +230,42 @@ def test_nvcomp_gets_temporary_memory_within_the_budget() -> None:
 
 
 def test_out_of_device_memory_names_the_sizes() -> None:
+    """The result fits, but no single chunk beside it."""
     stored = Stored(smooth((512, 512), "f4"), (64, 64), [LITTLE, ZSTD]).encode_all()
-    backend = emulated_backend(1, capacity=1 << 21)
-    with pytest.raises(DeviceMemoryError, match=r"\d+ bytes asked for, \d+ of 2097152"):
-        stored.read(backend)
-    backend.runtime.close(check=False)
+    capacity = stored.data.nbytes + 2**14
+    backend = emulated_backend(1, capacity=capacity)
+    for _ in range(2):
+        with pytest.raises(DeviceMemoryError, match=rf"\d+ bytes asked for, \d+ of {capacity}"):
+            stored.read(backend)
+        gc.collect()
+    backend.runtime.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("codecs", [[], [ZSTD], [blosc()], [("gzip", {"level": 1})]])
+@pytest.mark.parametrize("slab", [1 << 28, 1 << 16])
+def test_waves_are_halved_where_device_memory_is_short(codecs: Any, seed: int, slab: int) -> None:
+    stored = Stored(smooth((512, 512), "f4"), (64, 64), [LITTLE, *codecs]).encode_all()
+    backend = emulated_backend(seed, capacity=stored.data.nbytes + 2**17, slab_bytes=slab)
+    gc.collect()
+    same(stored.read(backend), stored.data)
+    assert backend.runtime.peak <= backend.runtime.capacity
+    gc.collect()
+    backend.runtime.close()
+
+
+def test_later_waves_are_as_small_as_the_halves() -> None:
+    stored = Stored(smooth((512, 512), "f4"), (64, 64), [LITTLE, ZSTD]).encode_all()
+    backend = emulated_backend(1, capacity=stored.data.nbytes + 2**18, slab_bytes=1 << 18)
+    steps = backend.begin_read(stored.job(stored.plan()), None)
+    before = steps.wave_chunks
+    wave = stored.address.wave(0, stored.plan().rows(0, before))
+    steps.scatter(steps.decode(steps.fetch(wave)))
+    assert steps.wave_chunks <= before // 2
+    steps.abort()
+    del steps
+    gc.collect()
+    backend.runtime.close()
 
 
 def test_more_dimensions_than_the_kernels_take() -> None:
@@ -240,7 +323,92 @@ def test_an_aborted_read_leaves_nothing_behind() -> None:
     close(backend)
 
 
+def test_a_lane_is_given_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that fails at its end has given its streams back when it is aborted."""
+    stored = Stored(smooth((64, 64), "f4"), (32, 32), [LITTLE, blosc()]).encode_all()
+    data = bytearray(stored.store.get(stored.key((1, 0))) or b"")
+    stored.store.set(stored.key((1, 0)), bytes(data[:40] + b"\xff" * (len(data) - 40)))
+    backend = emulated_backend()
+    for _ in range(3):
+        with pytest.raises(ChunkDecodeError):
+            stored.read(backend)
+    lanes = backend._shared.lanes
+    first, second = lanes.take(), lanes.take()
+    assert first is not second
+    del first, second, lanes
+    gc.collect()
+    backend.runtime.close()
+
+
 # ---- stores
+
+
+class OneThread(MemoryStore):
+    """A store that may not be used from several threads, nor from another one."""
+
+    parallel_safe = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_memory = False
+        self.threads: set[int] = set()
+
+    def get_many(self, batch: Any) -> Values:
+        self.threads.add(threading.get_ident())
+        return super().get_many(batch)
+
+
+class AnyThread(OneThread):
+    parallel_safe = True
+
+
+@pytest.mark.parametrize("kind", [OneThread, AnyThread])
+def test_waves_are_read_ahead_where_the_store_allows(kind: Any) -> None:
+    stored = Stored(smooth((64, 1024), "f4"), (1, 1024), [LITTLE, ZSTD], store=kind())
+    stored.encode_all()
+    backend = device_backend(2, slab_bytes=1 << 15)
+    same(stored.read(backend), stored.data)
+    here = threading.get_ident()
+    assert (stored.store.threads == {here}) == (kind is OneThread)
+    assert (here in stored.store.threads) == (kind is OneThread)
+    close(backend)
+
+
+class Failing(AnyThread):
+    """Fails on a key, from whatever thread."""
+
+    def get_many(self, batch: Any) -> Values:
+        if any(key.endswith("/40/0") for key in batch.key_list()):
+            raise StoreError("the connection was lost")
+        return super().get_many(batch)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_store_that_fails_in_the_background(seed: int) -> None:
+    stored = Stored(smooth((64, 1024), "f4"), (1, 1024), [LITTLE, ZSTD], store=Failing())
+    stored.encode_all()
+    backend = device_backend(seed, slab_bytes=1 << 15)
+    with pytest.raises(StoreError, match="the connection was lost"):
+        stored.read(backend)
+    stored.store = MemoryStore(stored.store.store_dict)
+    same(stored.read(backend), stored.data)
+    gc.collect()
+    close(backend)
+
+
+def test_values_in_memory_are_copied_by_several_threads() -> None:
+    rng = np.random.default_rng(1)
+    sources = [np.frombuffer(rng.bytes(int(n)), np.uint8) for n in rng.integers(0, 3e6, 9)]
+    sizes = np.array([len(source) for source in sources], np.int64)
+    positions = np.cumsum(sizes + 100) - sizes
+    target = np.zeros(int(positions[-1] + sizes[-1]) + 1, np.uint8)
+    copy_pieces(target, positions, sources, sizes)
+    expected = np.zeros_like(target)
+    for at, source in zip(positions.tolist(), sources, strict=True):
+        expected[at : at + len(source)] = source
+    assert target.tobytes() == expected.tobytes()
+    copy_bytes(target, expected[::-1].copy())
+    assert target.tobytes() == expected[::-1].tobytes()
 
 
 @pytest.mark.parametrize("codecs", [[LITTLE], [LITTLE, blosc()], [LITTLE, ZSTD]])

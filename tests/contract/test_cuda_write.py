@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cuzarr.cuda import write_pass
 from cuzarr.cuda.write_pass import is_fill
 from cuzarr.engine.batch import Job
 from cuzarr.engine.read import read
-from cuzarr.errors import ChunkDecodeError, ChunkEncodeError, ShapeMismatchError
+from cuzarr.errors import (
+    ChunkDecodeError,
+    ChunkEncodeError,
+    DeviceMemoryError,
+    ShapeMismatchError,
+)
 from cuzarr.host.backend import HostBackend
 from cuzarr.plan import last_wins, plan_basic, plan_coordinate, plan_orthogonal
 from tests.contract.cuda_cases import Stored, close, device_backend, emulated_backend, smooth
@@ -135,7 +141,42 @@ def test_a_wave_may_hold_more_chunks_than_fit() -> None:
     close(backend)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_waves_are_halved_where_device_memory_is_short(codecs: Any, seed: int) -> None:
+    mine, reference = pair(codecs)
+    plan = plan_basic((slice(1, 22), slice(None), slice(None)), SHAPE, CHUNKS)
+    value = smooth(plan.shape, "f4", 9)
+    backend = emulated_backend(seed, capacity=value.nbytes + 2**13)
+    mine.write(backend, plan, value)
+    reference.write(HostBackend(), plan, value)
+    assert contents(mine) == contents(reference)
+    gc.collect()
+    backend.runtime.close()
+
+
+def test_out_of_device_memory_names_the_sizes() -> None:
+    mine, _ = pair([LITTLE, ZSTD])
+    backend = emulated_backend(1, capacity=mine.data.nbytes + 2**9)
+    with pytest.raises(DeviceMemoryError, match=r"\d+ bytes asked for"):
+        mine.write(backend, mine.plan(), mine.data)
+    gc.collect()
+    backend.runtime.close()
+
+
 # ---- values
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_large_host_values_go_through_the_slabs(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write_pass, "_PIECE_BYTES", 1000)
+    mine, reference = pair([LITTLE, blosc()])
+    plan = plan_basic((slice(2, 20), slice(1, 17), slice(None)), SHAPE, CHUNKS)
+    value = smooth(plan.shape, "f8", 4)[::-1]
+    backend = device_backend(seed, slab_bytes=1 << 14)
+    mine.write(backend, plan, value)
+    reference.write(HostBackend(), plan, value)
+    assert contents(mine) == contents(reference)
+    close(backend)
 
 
 def device_value(runtime: Any, value: np.ndarray[Any, Any], how: str) -> Any:

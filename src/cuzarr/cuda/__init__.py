@@ -8,13 +8,12 @@ from __future__ import annotations
 import importlib
 import warnings
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cuzarr.config import config
-from cuzarr.cuda.backend import CudaBackend
-
-if TYPE_CHECKING:
-    from cuzarr.cuda.runtime import Runtime
+from cuzarr.cuda.backend import DEFAULT_BUDGET, CudaBackend
+from cuzarr.cuda.probe import FORKED, was_forked
+from cuzarr.errors import NoDeviceError
 
 __all__ = ["CudaBackend", "open_backend"]
 
@@ -23,6 +22,8 @@ def open_backend(device_id: int) -> CudaBackend:
     """Return the backend of a device as ``cuzarr.config`` describes it (keys ``cuda.*``).
 
     One backend is made per device and configuration, at first use; that is when CUDA starts.
+    Where no ``cuda.budget`` is set, it is a sixteenth of the device's memory, at least 1 GiB and
+    at most 8 GiB.
 
     Raises
     ------
@@ -33,9 +34,12 @@ def open_backend(device_id: int) -> CudaBackend:
     ValueError
         A value of the configuration is not allowed.
     """
+    if was_forked():  # the device was chosen before the fork
+        raise NoDeviceError(f"no device 'cuda:{device_id}': {FORKED}")
+    budget = config.get("cuda.budget")
     return _backend(
         device_id,
-        int(config.get("cuda.budget")),
+        None if budget is None else int(budget),
         int(config.get("cuda.slab_bytes")),
         config.get("cuda.device_decode"),
         tuple(sorted(config.get("cuda.placement").items())),
@@ -44,21 +48,35 @@ def open_backend(device_id: int) -> CudaBackend:
 
 @cache
 def _backend(
-    device_id: int, budget: int, slab_bytes: int, mode: Any, placement: tuple[tuple[str, int], ...]
+    device_id: int,
+    budget: int | None,
+    slab_bytes: int,
+    mode: Any,
+    placement: tuple[tuple[str, int], ...],
 ) -> CudaBackend:
+    runtime = _runtime(device_id)
     return CudaBackend(
-        _runtime(device_id),
-        budget=budget,
+        runtime,
+        budget=_share(runtime.memory_bytes) if budget is None else budget,
         slab_bytes=slab_bytes,
         device_decode=mode,
         placement=dict(placement),
     )
 
 
+def _share(memory_bytes: int) -> int:
+    """Return the budget of a device with so much memory.
+
+    What a decoder needs to be fast is many streams at the same time, so a large device is given
+    large waves; the rest is the caller's.
+    """
+    return min(max(memory_bytes // 16, DEFAULT_BUDGET), 8 * DEFAULT_BUDGET)
+
+
 @cache
-def _runtime(device_id: int) -> Runtime:
+def _runtime(device_id: int) -> Any:
     module = importlib.import_module("cuzarr.cuda.cupy_runtime")
-    runtime: Runtime = module.CupyRuntime(device_id)
+    runtime = module.CupyRuntime(device_id)
     if runtime.nvcomp is None:
         warnings.warn(
             "nvCOMP is not installed: compressed chunks are decoded on the host. "

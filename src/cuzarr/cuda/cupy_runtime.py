@@ -16,8 +16,7 @@ status instead of raising; a kernel argument that is a NumPy scalar is passed by
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +46,11 @@ class CupyRuntime:
     device_id : int
         As CUDA counts: among those that ``CUDA_VISIBLE_DEVICES`` shows.
 
+    Attributes
+    ----------
+    memory_bytes : int
+        Of the device, used or not.
+
     Raises
     ------
     NoDeviceError
@@ -66,6 +70,7 @@ class CupyRuntime:
             raise NoDeviceError(f"no device {self.name!r}: this process sees {count}")
         with self._current():
             self.arch = f"sm_{cupy.cuda.Device(device_id).compute_capability}"
+            self.memory_bytes = int(cuda.memGetInfo()[1])
         library = nvcomp.load()
         self.nvcomp: NvComp | None = None if library is None else _DeviceNvComp(self, library)
         self._driver_major = cuda.driverGetVersion() // 1000
@@ -215,7 +220,7 @@ class CupyRuntime:
     def _adopt(self, value: Any, source: int) -> DeviceArray:
         if isinstance(value, cupy.ndarray):
             return value
-        with _errors(0), _device(source):
+        with _Current(source):
             if hasattr(value, "__dlpack__"):
                 return cupy.from_dlpack(value)
             return cupy.asarray(value)
@@ -228,10 +233,8 @@ class CupyRuntime:
         function = self._kernels[kernel] = self._module.get_function(kernel)
         return function
 
-    @contextmanager
-    def _current(self, nbytes: int = 0) -> Iterator[None]:
-        with _errors(nbytes), _device(self._id):
-            yield
+    def _current(self, nbytes: int = 0) -> _Current:
+        return _Current(self._id, nbytes)
 
 
 class _Buffer:
@@ -272,31 +275,39 @@ class _DeviceNvComp:
             self._library.decompress(*args)
 
 
-@contextmanager
-def _device(device_id: int) -> Iterator[None]:
-    # cupy.cuda.Device keeps its stack in the object, so one shared by threads would mix them up.
-    previous = cuda.getDevice()
-    if previous == device_id:
-        yield
-        return
-    cuda.setDevice(device_id)
-    try:
-        yield
-    finally:
-        cuda.setDevice(previous)
+class _Current:
+    """Makes a device current inside the block, and CUDA's errors those of cuzarr.
 
+    A class, since it is entered tens of times per call, and one object per entry: that of CuPy
+    keeps its stack in the object, so threads that share one would mix them up.
+    """
 
-@contextmanager
-def _errors(nbytes: int) -> Iterator[None]:
-    try:
-        yield
-    except cupy.cuda.memory.OutOfMemoryError as error:
-        free, total = cuda.memGetInfo()
-        raise DeviceMemoryError(
-            f"out of device memory: {nbytes} bytes asked for, {free} of {total} are free"
-        ) from error
-    except _CUDA_ERRORS as error:
-        raise DeviceError(f"CUDA failed: {error}") from error
+    __slots__ = ("_id", "_nbytes", "_previous")
+
+    def __init__(self, device_id: int, nbytes: int = 0) -> None:
+        self._id, self._nbytes = device_id, nbytes
+
+    def __enter__(self) -> None:
+        try:
+            self._previous = cuda.getDevice()
+            if self._previous != self._id:
+                cuda.setDevice(self._id)
+        except _CUDA_ERRORS as error:
+            raise DeviceError(f"CUDA failed: {error}") from error
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        try:
+            if isinstance(error, cupy.cuda.memory.OutOfMemoryError):
+                free, total = cuda.memGetInfo()
+                raise DeviceMemoryError(
+                    f"out of device memory: {self._nbytes} bytes asked for, {free} of {total} are "
+                    "free"
+                ) from error
+            if isinstance(error, _CUDA_ERRORS):
+                raise DeviceError(f"CUDA failed: {error}") from error
+        finally:
+            if self._previous != self._id:
+                cuda.setDevice(self._previous)
 
 
 def _device_of(value: Any) -> int | None:

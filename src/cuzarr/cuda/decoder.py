@@ -1,54 +1,80 @@
 """Waves fetched and decoded into device memory: what reads, and writes of parts of chunks, share.
 
-1. ``fetch`` reads a wave into a pinned slab, reads the headers there, starts the host's share on
-   threads and queues one copy of the slab.
-2. ``decode`` collects the host's share and sends it up, allocates, and adds the tables; the caller
-   adds its own to the same :class:`Tables` and calls ``run``, which sends them and launches.
-3. ``release`` gives the wave's memory back, after the caller queued what reads the chunks.
+1. ``fetch`` starts the reading of a wave into a pinned slab.
+2. ``prepare`` waits for it, reads the headers, starts the host's share on threads and queues one
+   copy of the slab.
+3. ``complete`` collects the host's share and sends it up, allocates, and adds the tables; the
+   caller adds its own to the same :class:`Tables` and calls ``run``, which sends them and launches.
+4. ``release`` gives the wave's memory back, after the caller queued what reads the chunks.
+
+How large a wave is. While a wave is read, up to ``WORK_STREAMS`` are uploaded and decoded: a large
+read is cut into at least ``_WAVES`` waves, so that the first upload and the last decoding, which
+nothing overlaps, are a small part of the whole; not below ``_SMALLEST_WAVE``, where what a wave
+costs apart from its bytes begins to count; and not above what the slabs and the budget allow.
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from cuzarr.cuda.device_decode import DeviceDecode, FirstBad, Pointers
-from cuzarr.cuda.fetch import EncodedWave, fetch_wave
+from cuzarr.cuda.fetch import EncodedWave, Reading
 from cuzarr.cuda.host_decode import HostDecode
 from cuzarr.cuda.inspection import DEVICE, HOST, Inspection, host_only, inspect
 from cuzarr.cuda.memory import Keeper, Tables, align
 from cuzarr.cuda.rows import ChunkLayout, swap_unit
-from cuzarr.cuda.runtime import DeviceBuffer, Event
+from cuzarr.cuda.runtime import DeviceBuffer, Event, Stream
 from cuzarr.cuda.shared import MAX_WAVE_CHUNKS, Shared
 from cuzarr.cuda.steps import ChainSteps
-from cuzarr.cuda.streams import Lane
+from cuzarr.cuda.streams import WORK_STREAMS, Lane
 from cuzarr.engine.batch import Job, Wave
+from cuzarr.errors import DeviceMemoryError
 
 TABLE_BYTES = 512  #: device bytes of tables that a chunk hardly exceeds
-ZSTD_TEMP = 3  #: temporary bytes of nvCOMP's zstd per decoded byte, about
+_WAVES = 8
+_SMALLEST_WAVE = 32 * 2**20  #: decoded bytes
+#: Temporary bytes of nvCOMP's zstd (6.0): per decoded byte, and per stream or its each 128 KiB.
+_ZSTD_TEMP, _ZSTD_BLOCK_TEMP = 3, 6936
+_STREAM_BYTES = 1 << 15  #: decoded bytes of a Blosc stream, at least about
+_WORTHWHILE = 16  #: chunks per wave, below which fewer waves are decoded at the same time
 
 
-@dataclass
+@dataclass(eq=False)
 class Fetched:
-    """A wave whose encoded chunks are on their way."""
+    """A wave that is being read."""
+
+    wave: Wave
+    base: int
+    reading: Reading
+
+
+@dataclass(eq=False)
+class Prepared:
+    """A wave whose headers were read; its encoded chunks are on their way to the device."""
 
     wave: Wave
     base: int
     encoded: EncodedWave
     inspection: Inspection
     host: HostDecode | None
+    turn: int
+    work: Stream
     upload: DeviceBuffer | None = None
     shift: int = 0  #: position of the slab that ``upload`` begins with
     uploaded: Event | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Decoded:
     """A wave whose decoded chunks will be at ``pointers``, (n,) uint64, 0 where missing."""
 
     wave: Wave
     base: int
+    turn: int
+    work: Stream
     pointers: Pointers
     tables: Tables
     steps: DeviceDecode
@@ -64,6 +90,8 @@ class WaveDecoder:
     job : Job
     lane : Lane
     first_bad : FirstBad
+    depth : int
+        Waves that may be decoded at the same time.
 
     Attributes
     ----------
@@ -74,41 +102,67 @@ class WaveDecoder:
         Number of the first chunk, and the wave, of everything fetched.
     """
 
-    def __init__(self, shared: Shared, job: Job, lane: Lane, first_bad: FirstBad) -> None:
+    def __init__(
+        self, shared: Shared, job: Job, lane: Lane, first_bad: FirstBad, depth: int = WORK_STREAMS
+    ) -> None:
         self._shared, self._job, self._lane, self._first_bad = shared, job, lane, first_bad
-        self._steps = steps = ChainSteps.of(job.chain)
+        self._steps = ChainSteps.of(job.chain)
         self.layout = _layout(job)
-        self._nbytes = nbytes = max(1, self.layout.nbytes)
-        self._expected = align(nbytes + nbytes // 8 + 1024)
-        scratch = 2 * self._expected + TABLE_BYTES
-        if steps.on_device and steps.compressor:
-            scratch += nbytes * (1 + steps.may_shuffle + ZSTD_TEMP * steps.may_zstd)
-        else:
-            scratch += nbytes
+        self._nbytes = max(1, self.layout.nbytes)
+        self._plan_waves(depth)
+        self.waves: list[tuple[int, Wave]] = []
+        self._count = self._turn = 0
+        self._pending: list[Fetched | Prepared] = []
+        self._keeper = Keeper(shared.runtime)
+
+    def _plan_waves(self, depth: int) -> None:
+        """Choose how many chunks a wave has, and how many waves are decoded at the same time."""
+        shared, steps, nbytes = self._shared, self._steps, self._nbytes
+        raw = steps.on_device and not steps.compressor
+        self._expected = align(nbytes + (16 if raw else nbytes // 8 + 1024))
+        scratch = self._expected + TABLE_BYTES + nbytes * (1 + steps.may_shuffle)
+        temp = 0
+        if steps.may_zstd:
+            unit = _STREAM_BYTES if steps.compressor == "blosc" else 4 * _STREAM_BYTES
+            temp = _ZSTD_TEMP * nbytes + _ZSTD_BLOCK_TEMP * -(-nbytes // unit)
+        scratch += temp
         self._too_large = ""
         if scratch > shared.budget or self._expected > shared.slab_bytes:
             self._too_large = (
                 f"a chunk needs {scratch} bytes of scratch and {self._expected} of a slab; there "
                 f"are {shared.budget} and {shared.slab_bytes}"
             )
-            scratch = 2 * nbytes + TABLE_BYTES
-        fitting = min(shared.budget // scratch, shared.slab_bytes // self._expected)
-        self.wave_chunks = min(max(1, fitting), MAX_WAVE_CHUNKS)
-        self.waves: list[tuple[int, Wave]] = []
-        self._count = 0
-        self._pending: list[Fetched] = []
-        self._keeper = Keeper(shared.runtime)
+            scratch = nbytes + TABLE_BYTES
+        depth = max(1, min(depth, shared.budget // (_WORTHWHILE * scratch)))
+        fitting = min(shared.budget // (depth * scratch), shared.slab_bytes // self._expected)
+        chunks = self._job.plan.n_chunks
+        wanted = max(-(-chunks // _WAVES), _SMALLEST_WAVE // nbytes)
+        self.wave_chunks = max(1, min(fitting, wanted, MAX_WAVE_CHUNKS))
+        self._depth = min(depth, -(-chunks // self.wave_chunks)) or 1
+        # What was counted is there in one piece; streams of a zstd that nobody announced (a chunk's
+        # header may name another codec than the metadata) take what they find.
+        self._temp_limit = max(temp * self.wave_chunks, shared.budget // (2 * depth))
 
-    def fetch(self, wave: Wave) -> Fetched:
-        """Read a wave and start its decoding on the host, or its copy to the device."""
+    def fetch(self, wave: Wave, *, ahead: bool = False) -> Fetched:
+        """Start the reading of a wave; ``ahead``: in the background."""
         shared = self._shared
-        self._keeper.wait()
         limit = 0 if self._too_large else shared.slab_bytes
-        encoded = fetch_wave(self._job.store, wave, shared.slabs, self._expected, limit)
+        reading = Reading(self._job.store, wave, shared.slabs, self._expected, limit, ahead=ahead)
+        fetched = Fetched(wave, self._count, reading)
+        self.waves.append((self._count, wave))
+        self._count += len(wave)
+        self._pending.append(fetched)
+        return fetched
+
+    def prepare(self, fetched: Fetched) -> Prepared:
+        """Wait for the wave, read its headers, start the host's share and the upload."""
+        shared, wave = self._shared, fetched.wave
+        self._keeper.wait()
+        encoded = fetched.reading.result()
         found = (
             host_only(encoded, self._steps, self._too_large, self._nbytes)
             if self._too_large
-            else inspect(encoded, self._steps, shared.placement, self._nbytes)
+            else inspect(encoded, self._steps, shared.placement, self._nbytes, self._depth)
         )
         self._job.report.extend(found.records)
         rows = np.flatnonzero(found.place == HOST)
@@ -117,51 +171,77 @@ class WaveDecoder:
             host = HostDecode(
                 self._job.chain, self._steps, wave, encoded, rows, shared.slabs, shared.slab_bytes
             )
-        fetched = Fetched(wave, self._count, encoded, found, host)
-        self.waves.append((self._count, wave))
-        self._count += len(wave)
-        self._pending.append(fetched)
+        turn = self._turn % self._depth
+        self._turn += 1
+        work = self._lane.work(turn)
+        prepared = Prepared(wave, fetched.base, encoded, found, host, turn, work)
+        self._pending[self._pending.index(fetched)] = prepared
         if host is not None:
             host.start()
-        self._upload(fetched)
-        return fetched
+        with contextlib.suppress(DeviceMemoryError):  # ``complete`` tries again, and raises
+            self._upload(prepared)
+        return prepared
 
-    def decode(self, fetched: Fetched) -> Decoded:
+    def complete(self, prepared: Prepared) -> Decoded:
         """Make the wave's buffers and tables; nothing is launched before ``run``."""
-        runtime, lane = self._shared.runtime, self._lane
-        buffers = [] if fetched.upload is None else [fetched.upload]
+        runtime, work = self._shared.runtime, prepared.work
         rows, found = np.zeros(0, np.uint64), np.zeros(0, np.int64)
-        if fetched.host is not None:
-            fetched.host.wait()
-            buffer = self._upload_host(fetched.host)
+        buffers = []
+        if prepared.host is not None:
+            prepared.host.wait()
+            buffer = self._upload_host(prepared, prepared.host)
             buffers.append(buffer)
-            found = fetched.host.rows
-            stride = fetched.host.stride
+            found = prepared.host.rows
+            stride = prepared.host.stride
             rows = buffer.ptr + stride * np.arange(len(found), dtype=np.uint64)
-        self._pending.remove(fetched)
-        if fetched.encoded.slab is not None:
-            self._shared.slabs.give(fetched.encoded.slab, fetched.uploaded)
-        lane.work_after_upload()
-        start = 0 if fetched.upload is None else fetched.upload.ptr - fetched.shift
+        self._upload(prepared)
+        if prepared.upload is not None:
+            buffers.append(prepared.upload)
+        start = 0 if prepared.upload is None else prepared.upload.ptr - prepared.shift
         steps = DeviceDecode(
-            runtime, fetched.inspection, fetched.encoded.sizes, fetched.encoded.positions, start,
-            self._nbytes, self._first_bad, fetched.base, self._shared.budget // 2,
+            runtime, prepared.inspection, prepared.encoded.sizes, prepared.encoded.positions,
+            start, self._nbytes, self._first_bad, prepared.base, self._temp_limit,
         )  # fmt: skip
-        tables = Tables(runtime, self._shared.slabs, lane.work)
-        steps.reserve(tables, lane.work)
+        tables = Tables(runtime, self._shared.table_slabs, work)
+        steps.reserve(tables, work)
         steps.pointers[found] = rows
-        return Decoded(fetched.wave, fetched.base, steps.pointers, tables, steps, buffers)
+        return Decoded(
+            prepared.wave, prepared.base, prepared.turn, work, steps.pointers, tables, steps,
+            buffers,
+        )  # fmt: skip
 
     def run(self, decoded: Decoded) -> None:
         """Send the tables and launch the device steps."""
         decoded.tables.send()
-        decoded.steps.queue(decoded.tables, self._lane.work)
+        decoded.steps.queue(decoded.tables, decoded.work)
 
-    def release(self, decoded: Decoded) -> None:
-        """Give the memory of a wave back; whatever reads it was queued on the work stream."""
-        self._lane.upload_after_work()
+    def release(self, prepared: Prepared, decoded: Decoded) -> None:
+        """Give a wave's memory back; whatever reads it was queued on the wave's work stream."""
+        self.discard(prepared)
         decoded.buffers.clear()
         decoded.steps.buffers.clear()
+
+    def discard(self, pending: Fetched | Prepared) -> None:
+        """Let go of a wave, whatever state it is in; never raises."""
+        if pending not in self._pending:
+            return
+        self._pending.remove(pending)
+        if isinstance(pending, Fetched):
+            pending.reading.cancel()
+            return
+        if pending.host is not None:
+            pending.host.cancel()
+            if pending.host.slab is not None:
+                self._shared.slabs.give(pending.host.slab, None)
+        if pending.encoded.slab is not None:
+            self._shared.slabs.give(pending.encoded.slab, pending.uploaded)
+        pending.upload = None
+
+    def take_back_uploads(self) -> None:
+        """Give back the device memory of waves that are not complete: they are sent up again."""
+        for pending in self._pending:
+            if isinstance(pending, Prepared):
+                pending.upload = None
 
     def key_of(self, number: int) -> tuple[Wave, int]:
         """Return the wave and row of a chunk by its number in the call."""
@@ -172,37 +252,38 @@ class WaveDecoder:
 
     def abort(self) -> None:
         """Stop the host's tasks; never raises."""
-        for fetched in self._pending:
-            if fetched.host is not None:
-                fetched.host.cancel()
-            fetched.upload = None
-        self._pending.clear()
+        for pending in list(self._pending):
+            self.discard(pending)
 
-    def _upload(self, fetched: Fetched) -> None:
-        encoded = fetched.encoded
-        rows = np.flatnonzero((fetched.inspection.place == DEVICE) & (encoded.sizes > 0))
-        if len(rows) == 0 or encoded.slab is None:
+    def _upload(self, prepared: Prepared) -> None:
+        """Send the encoded chunks up that the device decodes, unless they are on their way."""
+        encoded = prepared.encoded
+        rows = np.flatnonzero((prepared.inspection.place == DEVICE) & (encoded.sizes > 0))
+        if len(rows) == 0 or encoded.slab is None or prepared.upload is not None:
             return
         first = int(encoded.positions[rows].min())
         last = int((encoded.positions[rows] + encoded.sizes[rows]).max())
         runtime, stream = self._shared.runtime, self._lane.upload
-        fetched.upload = runtime.alloc(last - first, stream)
-        fetched.shift = first
-        runtime.upload(
-            fetched.upload.ptr, encoded.slab.pinned, last - first, stream, src_offset=first
-        )
-        fetched.uploaded = runtime.record(stream)
+        buffer = runtime.alloc(last - first, prepared.work)
+        self._lane.upload_after(prepared.turn)
+        runtime.upload(buffer.ptr, encoded.slab.pinned, last - first, stream, src_offset=first)
+        prepared.uploaded = runtime.record(stream)
+        runtime.stream_wait(prepared.work, prepared.uploaded)
+        prepared.upload, prepared.shift = buffer, first
 
-    def _upload_host(self, host: HostDecode) -> DeviceBuffer:
+    def _upload_host(self, prepared: Prepared, host: HostDecode) -> DeviceBuffer:
         runtime, stream = self._shared.runtime, self._lane.upload
-        buffer = runtime.alloc(host.memory.nbytes, stream)
+        buffer = runtime.alloc(host.memory.nbytes, prepared.work)
+        self._lane.upload_after(prepared.turn)
         source = host.memory if host.slab is None else host.slab.pinned
         runtime.upload(buffer.ptr, source, host.memory.nbytes, stream)
         event = runtime.record(stream)
+        runtime.stream_wait(prepared.work, event)
         if host.slab is None:
             self._keeper.keep(event, host.memory)
         else:
             self._shared.slabs.give(host.slab, event)
+            host.slab = None
         return buffer
 
 

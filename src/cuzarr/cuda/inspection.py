@@ -95,9 +95,17 @@ class Inspection:
 
 
 def inspect(
-    encoded: EncodedWave, steps: ChainSteps, placement: Placement, nbytes: int
+    encoded: EncodedWave, steps: ChainSteps, placement: Placement, nbytes: int, waves: int = 1
 ) -> Inspection:
-    """Read the headers of a wave; ``nbytes`` is the size of a decoded chunk."""
+    """Read the headers of a wave.
+
+    Parameters
+    ----------
+    nbytes : int
+        Of a decoded chunk.
+    waves : int
+        Waves like this one that a device decodes at the same time.
+    """
     place = np.where(encoded.missing, MISSING, HOST).astype(np.int8)
     n = len(place)
     found = Inspection(place, np.full(n, -1, np.int64), np.zeros(n, np.bool_))
@@ -124,9 +132,9 @@ def inspect(
         else:
             found.checksums[rows] = True
     if steps.compressor == "zstd":
-        _inspect_zstd(found, encoded, rows, sizes, placement, nbytes)
+        _inspect_zstd(found, encoded, rows, sizes, placement, nbytes, waves)
     else:
-        _inspect_blosc(found, encoded, rows, sizes, placement, nbytes)
+        _inspect_blosc(found, encoded, rows, sizes, placement, nbytes, waves)
     found.checksums &= found.place == DEVICE
     return found
 
@@ -147,12 +155,13 @@ def _inspect_zstd(
     sizes: Int64,
     placement: Placement,
     nbytes: int,
+    waves: int,
 ) -> None:
     usual = _plain_frames(
         _addresses(encoded, encoded.positions[rows]), sizes[rows], np.full(len(rows), nbytes)
     )
     candidates = rows[usual]
-    where, why = placement.decide("Zstd", len(candidates))
+    where, why = placement.decide("Zstd", len(candidates), waves)
     _note(found, "zstd", where, why, candidates, len(candidates), nbytes)
     if where == "device" and len(candidates):
         found.place[candidates] = DEVICE
@@ -172,6 +181,7 @@ def _inspect_blosc(
     sizes: Int64,
     placement: Placement,
     nbytes: int,
+    waves: int,
 ) -> None:
     base = _addresses(encoded, encoded.positions[rows])
     table = native.blosc_streams(base, sizes[rows], nbytes)
@@ -195,7 +205,7 @@ def _inspect_blosc(
     for number, fmt in BLOSC_FORMATS.items():
         mine = good & (form == number)
         wanted = int((coded & mine[table.chunk]).sum())
-        where, why = placement.decide(fmt, wanted)
+        where, why = placement.decide(fmt, wanted, waves)
         if where == "host" and wanted:
             good[np.unique(table.chunk[coded & mine[table.chunk]])] = False
             whys.append(f"{_BLOSC_NAMES[number]}: {why}")

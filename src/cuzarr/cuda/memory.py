@@ -1,7 +1,8 @@
 """Memory of the CUDA backend: pinned slabs that rotate, and the small tables of a wave.
 
 1. :class:`SlabPool` keeps page-locked slabs, since allocating them runs at 1-2 GB/s; a slab is
-   handed out again only after the event of its last copy.
+   handed out again only after the event of its last copy. Waves and tables have a pool each: a
+   table that took a wave's slab would make the next wave allocate one.
 2. :class:`Tables` collects the many small arrays of a wave (pointers, sizes, rows) and sends all of
    them in one copy.
 3. :class:`Keeper` holds what must outlive queued work, until its event has happened.
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from threading import Lock
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -46,37 +48,46 @@ class Slab:
 
 
 class SlabPool:
-    """Slabs of power-of-two sizes, kept up to ``limit`` bytes.
+    """Slabs of power-of-two sizes.
 
     Parameters
     ----------
     runtime : Runtime
     limit : int
-        Bytes of idle slabs kept; more may be on loan while several calls run at once.
+        Bytes of slabs that are kept. Below it a new slab is made rather than waited for; above it
+        only where no idle one is large enough, as when several calls run at once.
     """
 
     def __init__(self, runtime: Runtime, limit: int) -> None:
         self._runtime, self._limit = runtime, limit
         self._idle: list[Slab] = []
+        self._made: WeakSet[Slab] = WeakSet()
         self._lock = Lock()
 
     def take(self, nbytes: int) -> Slab:
-        """Return a slab of at least ``nbytes``; waits for the copy that last used it."""
+        """Return a slab of at least ``nbytes``, after the copy that last used it."""
+        size = max(_SMALLEST, 1 << max(0, nbytes - 1).bit_length())
         with self._lock:
             fitting = [slab for slab in self._idle if slab.nbytes >= nbytes]
-            chosen = min(fitting, key=lambda slab: slab.nbytes, default=None)
-            done = [s for s in fitting if s.event is None or self._runtime.event_done(s.event)]
-            if done:
-                chosen = min(done, key=lambda slab: slab.nbytes)
+            smallest = sorted(fitting, key=lambda slab: slab.nbytes)
+            chosen = next((slab for slab in smallest if self._done(slab)), None)
+            if chosen is None and fitting and self._bytes() + size > self._limit:
+                chosen = fitting[0]  # the one that was given back first
             if chosen is not None:
                 self._idle.remove(chosen)
         if chosen is None:
-            size = max(_SMALLEST, 1 << max(0, nbytes - 1).bit_length())
-            return Slab(self._runtime.pinned(size))
-        if chosen.event is not None:
+            chosen = Slab(self._runtime.pinned(size))
+            with self._lock:
+                self._made.add(chosen)
+        elif chosen.event is not None:
             self._runtime.wait_event(chosen.event)
             chosen.event = None
         return chosen
+
+    def _done(self, slab: Slab) -> bool:
+        if slab.event is not None and self._runtime.event_done(slab.event):
+            slab.event = None
+        return slab.event is None
 
     def give(self, slab: Slab, event: Event | None) -> None:
         """Take a slab back; ``event`` follows the last copy that reads or writes it."""
@@ -84,11 +95,14 @@ class SlabPool:
         dropped: list[Slab] = []
         with self._lock:
             self._idle.append(slab)
-            while sum(idle.nbytes for idle in self._idle) > self._limit and len(self._idle) > 1:
+            while len(self._idle) > 1 and sum(s.nbytes for s in self._idle) > self._limit:
                 dropped.append(self._idle.pop(0))
         for old in dropped:
             if old.event is not None:
                 self._runtime.wait_event(old.event)
+
+    def _bytes(self) -> int:
+        return sum(slab.nbytes for slab in self._made)
 
 
 class Tables:

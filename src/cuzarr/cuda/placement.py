@@ -1,7 +1,8 @@
 """Where a wave is decoded: on the device or on the host threads.
 
 1. A device decodes one stream slowly and thousands at once; a host thread, the reverse.
-   :class:`Placement` compares the streams of a wave with the least number that pays per format.
+   :class:`Placement` compares the streams that a device would decode at the same time, in the wave
+   and those beside it, with the least number that pays per format.
 2. What was decided, and why, goes to the call's report (``array.device_plan``).
 
 **The thresholds are provisional**: they are estimates from published decompression rates per
@@ -19,7 +20,7 @@ from cuzarr.engine.report import Where
 Mode = Literal["checked", "trusted", "host"]
 MODES: Final = ("checked", "trusted", "host")
 
-#: Least number of independent streams in a wave, by nvCOMP format. Provisional, see above.
+#: Least number of independent streams at the same time, by nvCOMP format. Provisional, see above.
 MIN_STREAMS: Final[Mapping[str, int]] = {"LZ4": 64, "Zstd": 256}
 
 
@@ -47,13 +48,23 @@ class Placement:
         self.mode, self._nvcomp = mode, nvcomp
         self._least = {**MIN_STREAMS, **(overrides or {})}
 
-    def decide(self, fmt: str, streams: int) -> tuple[Where, str]:
-        """Return where the streams of one format are decoded, and why."""
+    def decide(self, fmt: str, streams: int, waves: int = 1) -> tuple[Where, str]:
+        """Return where the streams of one format are decoded, and why.
+
+        Parameters
+        ----------
+        fmt : str
+        streams : int
+            In the wave.
+        waves : int
+            Waves like it that a device decodes at the same time.
+        """
         if self.mode == "host":
             return "host", 'device_decode="host"'
         if not self._nvcomp:
             return "host", "nvCOMP is not installed"
         least = self._least[fmt]
-        if streams < least:
-            return "host", f"{streams} streams, fewer than the {least} that pay on a device"
-        return "device", f"{streams} streams"
+        at_once = f"{streams} streams" if waves == 1 else f"{waves} times {streams} streams at once"
+        if waves * streams < least:
+            return "host", f"{at_once}, fewer than the {least} that pay on a device"
+        return "device", at_once

@@ -41,11 +41,19 @@ class Probe:
     reason: str
 
 
+FORKED = "this process was forked, and CUDA does not survive a fork (use spawn)"
+
+
+def was_forked() -> bool:
+    """Whether this process is a forked child of one that had imported cuzarr."""
+    return _fork["done"]
+
+
 @cache
 def probe() -> Probe:
     """Say how many devices can be used, and why; the answer is kept for the process."""
-    if _fork["done"]:
-        return Probe(0, "this process was forked, and CUDA does not survive a fork (use spawn)")
+    if was_forked():
+        return Probe(0, FORKED)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and visible.strip() in ("", "-1", "NoDevFiles"):
         return Probe(0, f"CUDA_VISIBLE_DEVICES={visible!r} hides every device")

@@ -1,25 +1,36 @@
 """Reading on a device.
 
-1. ``fetch`` and ``decode`` are those of :class:`~cuzarr.cuda.decoder.WaveDecoder`.
-2. ``scatter`` copies a wave to the output in one launch; the fill value stands for missing chunks.
-3. ``finish`` makes the caller's stream wait, reads 24 bytes, and raises for the first bad chunk.
+1. ``fetch`` reads ahead, ``decode`` reads headers and starts the upload: both are those of
+   :class:`~cuzarr.cuda.decoder.WaveDecoder`.
+2. ``scatter`` queues the decoding of a wave and the copy to the output, in one launch; the fill
+   value stands for missing chunks.
+3. ``finish`` waits, reads 24 bytes, and raises for the first bad chunk.
+
+Where device memory is short, a wave is halved until it fits, or one chunk alone does not.
 """
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import numpy as np
 
-from cuzarr.cuda.decoder import Decoded, Fetched, WaveDecoder
+from cuzarr.cuda.decoder import Fetched, Prepared, WaveDecoder
 from cuzarr.cuda.device_decode import FirstBad
 from cuzarr.cuda.memory import Tables
-from cuzarr.cuda.rows import DeviceView, Launch, RowCopy, split_rows
+from cuzarr.cuda.rows import DeviceView, RowCopy, split_rows
 from cuzarr.cuda.runtime import DeviceArray
 from cuzarr.cuda.shared import Shared
+from cuzarr.cuda.streams import Lane
 from cuzarr.engine.batch import Job, Wave
-from cuzarr.errors import ChecksumError, ChunkDecodeError, CuzarrError, DeviceError
-from cuzarr.plan.chunk_plan import PlanRows
+from cuzarr.errors import (
+    ChecksumError,
+    ChunkDecodeError,
+    CuzarrError,
+    DeviceError,
+    DeviceMemoryError,
+)
 
 _POINT_BYTES = 16  # of lists, per point
 
@@ -38,57 +49,103 @@ class CudaReadPass:
         runtime = shared.runtime
         self._shared, self._job, self._out = shared, job, out
         self._caller = runtime.caller_stream()
-        self._lane = lane = shared.lanes.take()
+        self._lane: Lane | None = shared.lanes.take()
+        lane = self._lane
         lane.begin(self._caller)
-        self._first_bad = FirstBad(runtime, lane.work)
+        self._first_bad = FirstBad(runtime, lane.first)
         self._decoder = WaveDecoder(shared, job, lane, self._first_bad)
         self._copy = RowCopy(
             runtime, "scatter", DeviceView(*runtime.describe(out)), self._decoder.layout,
             fill_bytes(job), self._first_bad.bounds,
         )  # fmt: skip
+        self._copy.prepare(job.plan.axes, lane.first)
+        lane.ready()
         self.wave_chunks = self._decoder.wave_chunks
         self._points = max(1, shared.budget // 8 // _POINT_BYTES)
+        self._waiting: Prepared | None = None
 
     def fetch(self, wave: Wave) -> Fetched:
-        """Read a wave's encoded chunks and start their copy to the device."""
-        return self._decoder.fetch(wave)
+        """Start the reading of a wave's encoded chunks: in the background, if there are more."""
+        return self._decoder.fetch(wave, ahead=len(wave) < self._job.plan.n_chunks)
 
-    def decode(self, fetched: Fetched) -> tuple[Decoded, list[tuple[slice, PlanRows]], Launch]:
-        """Queue the decoding; the tables of the first copy go up with those of the decoding."""
-        decoded = self._decoder.decode(fetched)
-        rows = decoded.wave.rows
-        self._copy.prepare(rows, self._lane.work)
-        parts = split_rows(rows, self._points)
-        which, first = parts[0]
-        launch = self._copy.add(decoded.tables, first, decoded.pointers[which])
-        self._decoder.run(decoded)
-        return decoded, parts, launch
+    def decode(self, fetched: Fetched) -> Prepared:
+        """Read the headers, start the host's share, and the copy to the device."""
+        return self._decoder.prepare(fetched)
 
-    def scatter(self, decoded: tuple[Decoded, list[tuple[slice, PlanRows]], Launch]) -> None:
-        """Queue the copy of a wave to the output."""
-        wave, parts, launch = decoded
-        work = self._lane.work
-        self._lane.join_caller()
-        self._copy.launch(wave.tables, launch, wave.base, work)
-        for which, rows in parts[1:]:
-            tables = Tables(self._shared.runtime, self._shared.slabs, work)
-            launch = self._copy.add(tables, rows, wave.pointers[which])
-            tables.send()
-            self._copy.launch(tables, launch, wave.base + which.start, work)
-        self._decoder.release(wave)
+    def scatter(self, decoded: Prepared) -> None:
+        """Queue the decoding of a wave and the copy to the output.
+
+        A wave with a share of the host waits for the next one, so that the host threads are never
+        out of work.
+        """
+        if decoded.host is None:
+            self._complete(decoded)
+            return
+        before, self._waiting = self._waiting, decoded
+        if before is not None:
+            self._complete(before)
 
     def finish(self) -> DeviceArray:
         """Wait; raises ``ChunkDecodeError`` for the first bad chunk."""
-        words = read_words(self._shared, self._lane.work, self._first_bad)
-        self._lane.end(self._caller)
-        raise_first(self._job, self._decoder, words)  # then ``abort`` gives the lane back
-        self._shared.lanes.give(self._lane)
+        last, self._waiting = self._waiting, None
+        if last is not None:
+            self._complete(last)
+        assert self._lane is not None
+        words = read_words(self._shared, self._lane.collect(), self._first_bad)
+        lane, self._lane = self._lane, None
+        self._shared.lanes.give(lane)
+        raise_first(self._job, self._decoder, words)
         return self._out
 
     def abort(self) -> None:
         """Stop, and order the caller's stream behind what is queued: it writes to the output."""
         self._decoder.abort()
-        settle(self._shared, self._lane, self._caller)
+        if self._lane is not None:
+            settle(self._shared, self._lane, self._caller)
+            self._lane = None
+
+    def _complete(self, prepared: Prepared) -> None:
+        """Launch a wave; in two halves, where there is no memory for the whole."""
+        failed = False
+        try:
+            self._launch(prepared)
+        except DeviceMemoryError:
+            if len(prepared.wave) == 1:
+                raise
+            failed = True
+        if failed:  # not above: the error's frames hold the memory of the attempt
+            self._halve(prepared)
+
+    def _launch(self, prepared: Prepared) -> None:
+        lane, copy = self._lane, self._copy
+        assert lane is not None
+        decoded = self._decoder.complete(prepared)
+        parts = split_rows(decoded.wave.rows, self._points)
+        which, first = parts[0]
+        # The tables of the first copy go up with those of the decoding.
+        launch = copy.add(decoded.tables, first, decoded.pointers[which])
+        self._decoder.run(decoded)
+        lane.join_caller(decoded.turn)
+        copy.launch(decoded.tables, launch, decoded.base, decoded.work)
+        for which, rows in parts[1:]:
+            tables = Tables(self._shared.runtime, self._shared.table_slabs, decoded.work)
+            launch = copy.add(tables, rows, decoded.pointers[which])
+            tables.send()
+            copy.launch(tables, launch, decoded.base + which.start, decoded.work)
+        self._decoder.release(prepared, decoded)
+
+    def _halve(self, prepared: Prepared) -> None:
+        """Read a wave again, one half after the other, and make later waves as small."""
+        assert self._lane is not None
+        wave = prepared.wave
+        self._decoder.discard(prepared)
+        self._decoder.take_back_uploads()
+        half = len(wave) // 2
+        self.wave_chunks = min(self.wave_chunks, half)
+        gc.collect()  # those frames may sit in cycles
+        for part in (slice(0, half), slice(half, len(wave))):
+            self._lane.drain()
+            self._complete(self._decoder.prepare(self._decoder.fetch(wave.take(part))))
 
 
 def fill_bytes(job: Job) -> bytes:
@@ -125,7 +182,7 @@ def raise_first(job: Job, decoder: WaveDecoder, words: list[int]) -> None:
     raise error(key, name, f"on the device: {FirstBad.CAUSES[kind]}")
 
 
-def settle(shared: Shared, lane: Any, caller: Any) -> None:
+def settle(shared: Shared, lane: Lane, caller: Any) -> None:
     """Order the caller's stream behind a lane and wait; never raises."""
     try:
         shared.runtime.wait_event(lane.end(caller))

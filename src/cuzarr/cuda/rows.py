@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from cuzarr.cuda.kernels import tile_table
 from cuzarr.cuda.memory import Tables
 from cuzarr.cuda.runtime import DeviceBuffer, Runtime, Stream
 from cuzarr.errors import DeviceError
-from cuzarr.plan.chunk_plan import Int64, PlanRows
+from cuzarr.plan.chunk_plan import Axis, Int64, PlanRows
 
 TILE_BYTES = 8192
 _ROW_POINTS = 8  #: points whose lists are as large as the tables of a row
@@ -121,14 +122,14 @@ class RowCopy:
         self._first_bad = np.uint64(first_bad)
         self._lists: dict[int, tuple[DeviceBuffer, Int64, Int64]] = {}
 
-    def prepare(self, rows: PlanRows, stream: Stream) -> None:
+    def prepare(self, axes: Sequence[Axis], stream: Stream) -> None:
         """Send the lists of an orthogonal selection up, once per call."""
-        for a, lists in enumerate(rows.lists):
-            if lists is not None and not rows.flat and a not in self._lists:
-                both = np.concatenate(lists)
+        for a, axis in enumerate(axes):
+            if axis.index is not None and axis.out_index is not None:
+                both = np.concatenate((axis.index, axis.out_index))
                 buffer = self._runtime.alloc(both.nbytes, stream)
                 self._runtime.upload(buffer.ptr, both, both.nbytes, stream)
-                self._lists[a] = (buffer, both, lists[0])
+                self._lists[a] = (buffer, both, axis.index)
 
     @property
     def owned(self) -> list[Any]:

@@ -10,6 +10,8 @@ from cuzarr.cuda.runtime import Runtime
 from cuzarr.cuda.streams import LanePool
 
 MAX_WAVE_CHUNKS = 65536  #: per wave, so that its tables stay a few megabytes
+_SLABS = 4  #: kept: one is read into, one is uploaded, two hold what host threads decoded
+_TABLE_SLAB_BYTES = 64 * 2**20  #: kept for tables
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Shared:
     slab_bytes : int
         Bytes of each pinned slab.
     placement : Placement
-    slabs : SlabPool
+    slabs, table_slabs : SlabPool
     lanes : LanePool
     """
 
@@ -33,8 +35,10 @@ class Shared:
     slab_bytes: int
     placement: Placement
     slabs: SlabPool = field(init=False)
+    table_slabs: SlabPool = field(init=False)
     lanes: LanePool = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "slabs", SlabPool(self.runtime, 3 * self.slab_bytes))
+        object.__setattr__(self, "slabs", SlabPool(self.runtime, _SLABS * self.slab_bytes))
+        object.__setattr__(self, "table_slabs", SlabPool(self.runtime, _TABLE_SLAB_BYTES))
         object.__setattr__(self, "lanes", LanePool(self.runtime))

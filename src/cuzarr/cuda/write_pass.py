@@ -12,6 +12,8 @@ to the device, broadcasting is strides of 0.
 
 from __future__ import annotations
 
+import gc
+from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,19 +24,22 @@ import numpy.typing as npt
 from cuzarr.codecs.base import Bytes
 from cuzarr.cuda.decoder import TABLE_BYTES, WaveDecoder
 from cuzarr.cuda.device_decode import FirstBad
-from cuzarr.cuda.memory import Slab, Tables
+from cuzarr.cuda.fetch import copy_bytes
+from cuzarr.cuda.memory import ALIGNMENT, Slab, Tables, align
 from cuzarr.cuda.read_pass import fill_bytes, raise_first, read_words, settle
 from cuzarr.cuda.rows import ChunkLayout, DeviceView, RowCopy, split_rows
 from cuzarr.cuda.runtime import DeviceBuffer, Event
 from cuzarr.cuda.shared import MAX_WAVE_CHUNKS, Shared
+from cuzarr.cuda.streams import Lane
 from cuzarr.engine.batch import EncodedWave, Job, Wave
 from cuzarr.engine.pool import abandon, pool, threads
 from cuzarr.engine.report import PlacementRecord, Where
-from cuzarr.errors import ShapeMismatchError
+from cuzarr.errors import DeviceMemoryError, ShapeMismatchError
 from cuzarr.plan.chunk_plan import PlanRows
 
 _POINT_BYTES = 16  # of lists, per point
 _RUN_BYTES = 1 << 20
+_PIECE_BYTES = 32 * 2**20  # of a host value that is sent up at a time
 _STEPS: Final[tuple[tuple[str, Where, str], ...]] = (
     ("gather", "device", "the value is there"),
     ("encode", "host", "no device encoder"),
@@ -59,7 +64,7 @@ class Gathered:
 
     wave: Wave
     first: Piece
-    rest: list[Wave]
+    rest: deque[Wave]
 
 
 class CudaWritePass:
@@ -79,36 +84,38 @@ class CudaWritePass:
         self._shared, self._job, self._write_empty = shared, job, write_empty_chunks
         self._caller = runtime.caller_stream()
         self._value, view = _device_value(shared, job, value)
-        self._lane = lane = shared.lanes.take()
+        self._lane: Lane | None = shared.lanes.take()
+        lane = self._lane
         lane.begin(self._caller)
-        lane.join_caller()
+        lane.join_caller(0)
+        self._work = lane.first
         chunk = job.chain.chunk
         self._native = chunk.dtype.newbyteorder("=")
         self._images = ChunkLayout.native(chunk.shape, chunk.dtype.itemsize)
         self._fill = fill_bytes(job)
-        self._first_bad = FirstBad(runtime, lane.work)
-        self._decoder = WaveDecoder(shared, job, lane, self._first_bad)
+        self._first_bad = FirstBad(runtime, lane.first)
+        self._decoder = WaveDecoder(shared, job, lane, self._first_bad, depth=1)
         self._copy = RowCopy(
             runtime, "gather", view, self._images, self._fill, self._first_bad.bounds
         )
+        self._copy.prepare(job.plan.axes, lane.first)
         self._points = max(1, shared.budget // 8 // _POINT_BYTES)
-        fitting = min(shared.budget // 4, shared.slab_bytes) // (self._images.nbytes + TABLE_BYTES)
+        room = max(1, shared.slab_bytes - FirstBad.NBYTES - ALIGNMENT)
+        fitting = min(shared.budget // 4, room) // (self._images.nbytes + TABLE_BYTES)
         self.wave_chunks = min(max(1, fitting), self._decoder.wave_chunks, MAX_WAVE_CHUNKS)
 
     def gather(self, wave: Wave) -> Gathered:
         """Queue the building of a wave's chunks and their download."""
         limit = self.wave_chunks
-        parts = [wave.take(slice(i, i + limit)) for i in range(0, len(wave), limit)]
-        return Gathered(wave, self._gather(parts[0]), parts[1:])
+        parts = deque(wave.take(slice(i, i + limit)) for i in range(0, len(wave), limit))
+        return Gathered(wave, self._next_piece(parts), parts)
 
     def encode(self, gathered: Gathered) -> EncodedWave:
         """Wait for the downloads and encode every chunk on the host threads."""
         values: list[Bytes | None] = []
         piece: Piece | None = gathered.first
-        waiting = iter(gathered.rest)
         while piece is not None:
-            following = next(waiting, None)
-            ahead = None if following is None else self._gather(following)
+            ahead = self._next_piece(gathered.rest) if gathered.rest else None
             self._shared.runtime.wait_event(piece.done)
             raise_first(self._job, self._decoder, FirstBad.parse(piece.words))
             values += self._encode(piece)
@@ -119,39 +126,62 @@ class CudaWritePass:
 
     def finish(self) -> None:
         """Wait and raise the first error."""
-        words = read_words(self._shared, self._lane.work, self._first_bad)
-        event = self._lane.end(self._caller)
-        self._shared.runtime.wait_event(event)
-        raise_first(self._job, self._decoder, words)  # then ``abort`` gives the lane back
-        self._shared.lanes.give(self._lane)
+        assert self._lane is not None
+        words = read_words(self._shared, self._lane.collect(), self._first_bad)
+        lane, self._lane = self._lane, None
+        self._shared.lanes.give(lane)
+        raise_first(self._job, self._decoder, words)
 
     def abort(self) -> None:
         """Stop, and order the caller's stream behind what is queued: it reads the value."""
         self._decoder.abort()
-        settle(self._shared, self._lane, self._caller)
+        if self._lane is not None:
+            settle(self._shared, self._lane, self._caller)
+            self._lane = None
+
+    def _next_piece(self, parts: deque[Wave]) -> Piece:
+        """Gather the first part; in halves, where there is no memory for the whole."""
+        while True:
+            part, failed = parts.popleft(), False
+            try:
+                return self._gather(part)
+            except DeviceMemoryError:
+                if len(part) == 1:
+                    raise
+                failed = True
+            if failed:  # not above: the error's frames hold the memory of the attempt
+                half = len(part) // 2
+                parts.extendleft((part.take(slice(half, len(part))), part.take(slice(0, half))))
+                self.wave_chunks = min(self.wave_chunks, half)
+                self._decoder.abort()
+                gc.collect()
+                assert self._lane is not None
+                self._lane.drain()
 
     def _gather(self, wave: Wave) -> Piece:
-        runtime, lane = self._shared.runtime, self._lane
+        runtime, work = self._shared.runtime, self._work
         n, nbytes = len(wave), self._images.nbytes
-        images = runtime.alloc(n * nbytes, lane.work)
+        images = runtime.alloc(n * nbytes, work)
         self._prefill(wave, images)
-        self._copy.prepare(wave.rows, lane.work)
+        pointers = images.ptr + nbytes * np.arange(n, dtype=np.uint64)
+        for which, rows in split_rows(wave.rows, self._points):
+            tables = Tables(runtime, self._shared.table_slabs, work)
+            launch = self._copy.add(tables, rows, pointers[which])
+            tables.send()
+            self._copy.launch(tables, launch, which.start, work)
+        # The words lie behind the chunks, in pinned memory too: a copy to other memory would wait.
+        total = n * nbytes
+        behind = align(total)
+        size = behind + FirstBad.NBYTES
+        slab = self._shared.slabs.take(size) if size <= self._shared.slab_bytes else None
+        memory = np.empty(size, np.uint8) if slab is None else slab.array[:size]
+        words = memory[behind:]
+        runtime.download(memory, images.ptr, total, work)
+        runtime.download(words, self._first_bad.pointer, FirstBad.NBYTES, work)
         self._job.report.extend(
             PlacementRecord(step, where, why, n, 0, n * nbytes) for step, where, why in _STEPS
         )
-        pointers = images.ptr + nbytes * np.arange(n, dtype=np.uint64)
-        for which, rows in split_rows(wave.rows, self._points):
-            tables = Tables(runtime, self._shared.slabs, lane.work)
-            launch = self._copy.add(tables, rows, pointers[which])
-            tables.send()
-            self._copy.launch(tables, launch, which.start, lane.work)
-        total = n * nbytes
-        slab = self._shared.slabs.take(total) if total <= self._shared.slab_bytes else None
-        memory = np.empty(total, np.uint8) if slab is None else slab.array[:total]
-        runtime.download(memory, images.ptr, total, lane.work)
-        words = np.empty(FirstBad.NBYTES, np.uint8)
-        runtime.download(words, self._first_bad.pointer, FirstBad.NBYTES, lane.work)
-        return Piece(wave, memory, slab, words, runtime.record(lane.work))
+        return Piece(wave, memory, slab, words, runtime.record(work))
 
     def _encode(self, piece: Piece) -> list[Bytes | None]:
         n, size = len(piece.wave), self._images.nbytes
@@ -176,7 +206,8 @@ class CudaWritePass:
             return
         part = wave.take(which)
         part = Wave(part.index, part.rows, part.requests, part.present & ~part.rows.complete)
-        decoded = self._decoder.decode(self._decoder.fetch(part))
+        prepared = self._decoder.prepare(self._decoder.fetch(part))
+        decoded = self._decoder.complete(prepared)
         whole = _whole_chunks(which, self._images.shape)
         n, strides = len(rows), (self._images.nbytes, *self._images.strides)
         view = DeviceView(images.ptr, (n, *self._images.shape), strides, self._native)
@@ -186,8 +217,8 @@ class CudaWritePass:
         )  # fmt: skip
         launch = copy.add(decoded.tables, whole, decoded.pointers)
         self._decoder.run(decoded)
-        copy.launch(decoded.tables, launch, decoded.base, self._lane.work)
-        self._decoder.release(decoded)
+        copy.launch(decoded.tables, launch, decoded.base, self._work)
+        self._decoder.release(prepared, decoded)
 
     def _encode_run(self, piece: Piece, first: int, last: int) -> list[Bytes | None]:
         chain, shape = self._job.chain, self._images.shape
@@ -244,13 +275,33 @@ def _device_value(shared: Shared, job: Job, value: Any) -> tuple[Any, DeviceView
         host = np.asarray(value)
         full = host.shape
         distinct = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in host.strides)
-        array = runtime.to_device(np.ascontiguousarray(host[distinct].astype(native, copy=False)))
+        array = _send(shared, np.ascontiguousarray(host[distinct].astype(native, copy=False)))
     else:
         array = runtime.to_device(value)
         full = runtime.describe(array)[1]
         if runtime.describe(array)[3] != native:
             array = runtime.astype(array, native)
     return array, _broadcast(DeviceView(*runtime.describe(array)), full, shape)
+
+
+def _send(shared: Shared, host: npt.NDArray[Any]) -> Any:
+    """Return a contiguous host array as a device array, ordered on the caller's stream.
+
+    A large one goes through the slabs: CuPy would allocate as much page-locked memory for it.
+    """
+    runtime = shared.runtime
+    if host.nbytes <= _PIECE_BYTES:
+        return runtime.to_device(host)
+    array, caller = runtime.empty(host.shape, host.dtype), runtime.caller_stream()
+    target, raw = runtime.describe(array)[0], host.reshape(-1).view(np.uint8)
+    piece = min(_PIECE_BYTES, shared.slab_bytes)
+    for first in range(0, len(raw), piece):
+        part = raw[first : first + piece]
+        slab = shared.slabs.take(len(part))
+        copy_bytes(slab.array, part)
+        runtime.upload(target + first, slab.pinned, len(part), caller)
+        shared.slabs.give(slab, runtime.record(caller))
+    return array
 
 
 def _in_host_memory(value: Any) -> bool:

@@ -59,7 +59,7 @@ def read_each(reads: Iterable[Read]) -> Iterator[AnyArray]:
         for one in reads:
             steps = one.backend.begin_read(one.job, one.out)
             begun.append((steps, one.job))
-            for wave in _waves(one.job, one.address, steps.wave_chunks):
+            for wave in _waves(one.job, one.address, steps):
                 fetched = steps.fetch(wave)
                 if ahead is not None:
                     _scatter(*ahead)
@@ -91,9 +91,10 @@ def _finish(begun: list[tuple[ReadPass, Job]]) -> AnyArray:
     return result
 
 
-def _waves(job: Job, address: Address, wave_chunks: int) -> Iterator[Wave]:
+def _waves(job: Job, address: Address, steps: ReadPass) -> Iterator[Wave]:
+    """Yield the waves of a read; its pass may make those to come smaller."""
     index = first = 0
     while first < job.plan.n_chunks:
-        last = job.plan.wave_end(first, wave_chunks)
+        last = job.plan.wave_end(first, steps.wave_chunks)
         yield address.wave(index, job.plan.rows(first, last))
         index, first = index + 1, last
