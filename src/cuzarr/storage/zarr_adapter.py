@@ -58,6 +58,8 @@ class ZarrStoreAdapter:
         self.inner = inner
         self.read_only = read_only or bool(getattr(inner, "read_only", False))
         self._types = _types_for(inner)
+        if getattr(inner, "_is_open", True) is False:  # theirs are opened by zarr.open and its kin
+            _run(self._named(inner._open(), "", "open"))
 
     def __str__(self) -> str:
         text = str(self.inner)
