@@ -205,6 +205,9 @@ class Array(Description):
             raise TypeError("len() of a zero-dimensional array")
         return self.shape[0]
 
+    def __bool__(self) -> bool:
+        return True  # there is an array, whatever its length
+
     def __iter__(self) -> Iterator[Any]:
         return self.islice()
 

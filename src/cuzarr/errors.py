@@ -9,7 +9,8 @@
     │   ├── ArrayNotFoundError
     │   └── GroupNotFoundError
     ├── NodeTypeError (TypeError)             an array where a group was asked for, or the reverse
-    ├── ContainsNodeError (ValueError)        something is already stored at that path
+    ├── ContainsNodeError (FileExistsError, ValueError)
+    │   │                                     something is already stored at that path
     │   ├── ContainsArrayError
     │   └── ContainsGroupError
     ├── ChunkError (ValueError)               names .key, .codec and .cause
@@ -54,6 +55,9 @@ class MetadataError(CuzarrError, ValueError):
         lines = "\n".join(f"  - {problem}" for problem in self.problems)
         super().__init__(f"invalid metadata in {key!r}:\n{lines}")
 
+    def __reduce__(self) -> tuple[type[MetadataError], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.key, self.problems)
+
 
 class UnknownCodecError(MetadataError):
     """A codec, or another extension, that is not registered."""
@@ -78,7 +82,7 @@ class NodeTypeError(CuzarrError, TypeError):
     """An array is stored where a group was asked for, or the reverse."""
 
 
-class ContainsNodeError(CuzarrError, ValueError):
+class ContainsNodeError(CuzarrError, FileExistsError, ValueError):
     """Something is already stored at that path."""
 
 

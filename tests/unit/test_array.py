@@ -197,6 +197,11 @@ def test_zero_dimensional() -> None:
         next(iter(z))
 
 
+def test_an_array_is_true_whatever_its_length() -> None:
+    for shape in ((), (0,), (3,)):
+        assert cuzarr.zeros(shape)
+
+
 def test_scalars_can_be_used_as_an_index() -> None:
     z = cuzarr.array(np.arange(5))
     assert [10, 20, 30][z[2]] == 30

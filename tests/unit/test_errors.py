@@ -263,6 +263,21 @@ def test_attributes_that_are_not_json() -> None:
     assert z.attrs.asdict() == {}
 
 
-def test_chunk_errors_survive_pickling() -> None:
-    error = pickle.loads(pickle.dumps(errors.ChunkDecodeError("c/0", "zstd", "bad")))
-    assert (error.key, error.codec, error.cause) == ("c/0", "zstd", "bad")
+def every_error(kind: type[errors.CuzarrError]) -> list[type[errors.CuzarrError]]:
+    return [kind, *(found for below in kind.__subclasses__() for found in every_error(below))]
+
+
+@pytest.mark.parametrize("kind", every_error(errors.CuzarrError))
+def test_errors_survive_pickling(kind: type[errors.CuzarrError]) -> None:
+    """Or a worker process could not say what went wrong."""
+    arguments: tuple[Any, ...] = ("what went wrong",)
+    if issubclass(kind, errors.MetadataError):
+        arguments = ("a/zarr.json", ["shape: is missing", "codecs: is empty"])
+    elif issubclass(kind, errors.ChunkError):
+        arguments = ("c/0", "zstd", "bad")
+    error = kind(*arguments)
+    found = pickle.loads(pickle.dumps(error))
+    assert type(found) is kind
+    assert str(found) == str(error)
+    assert vars(found) == vars(error)
+    assert kind.__doc__

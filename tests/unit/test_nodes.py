@@ -198,6 +198,8 @@ def test_existing_nodes_are_kept_or_replaced() -> None:
         root.create_array("a", data=DATA)
     with pytest.raises(ContainsArrayError, match="an array is already stored at 'a/b'"):
         root.create_group("a/b")
+    with pytest.raises(FileExistsError, match="an array is already stored at 'a/b'"):
+        cuzarr.open_array(store, "w-", path="a/b", shape=3)
     root.create_array("a", data=DATA, overwrite=True)
     assert "a/b" not in root
     assert not list(store.list("a/b"))
