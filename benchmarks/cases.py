@@ -48,6 +48,7 @@ OPERATIONS = {
     "rows": "200 random rows, one orthogonal selection",
     "points": "5000 random points, one coordinate selection",
     "windows": f"100 random {WINDOW} x {WINDOW} windows, one after another",
+    "boxes": f"the same {WINDOW} x {WINDOW} windows in one call, where the library has one",
     "open": f"{OPENS} times a new array object",
     "write": "the whole array into an empty store",
 }
@@ -66,6 +67,8 @@ CASES = {
         Case("points-shards", "v3-shards", "points", "5000 points of the shards"),
         Case("windows-v2", "v2-blosc-1m", "windows", "100 windows of v2 Blosc-lz4"),
         Case("windows-shards", "v3-shards", "windows", "100 windows of the shards"),
+        Case("boxes-v2", "v2-blosc-1m", "boxes", "100 boxes of v2 Blosc-lz4"),
+        Case("boxes-shards", "v3-shards", "boxes", "100 boxes of the shards"),
         Case("open-v2", "v2-blosc-1m", "open", f"{OPENS} opens of the v2 array"),
         Case("open-shards", "v3-shards", "open", f"{OPENS} opens of the sharded array"),
         Case("write-zstd", "v3-zstd-1m", "write", "write v3 zstd, 1 MiB chunks"),
@@ -116,6 +119,7 @@ def result_bytes(operation: str, size: Extent, inputs: Inputs) -> int:
         "rows": len(inputs.rows) * size.columns * 4,
         "points": len(inputs.points[0]) * 4,
         "windows": len(inputs.corners) * WINDOW * WINDOW * 4,
+        "boxes": len(inputs.corners) * WINDOW * WINDOW * 4,
         "open": 0,
     }[operation]
 
@@ -123,8 +127,8 @@ def result_bytes(operation: str, size: Extent, inputs: Inputs) -> int:
 def check(operation: str, result: Any, tile: Float32, size: Extent, inputs: Inputs) -> None:
     """Raise ``AssertionError`` unless ``result`` holds exactly the field's values.
 
-    ``result`` is a NumPy or CuPy array, or a list of them for the windows; for "open" it is a
-    (shape, dtype) pair. ``tile`` lives where the result does.
+    ``result`` is a NumPy or CuPy array, or a list of them for the windows (an array of them
+    may stand for it); for "open" it is a (shape, dtype) pair. ``tile`` lives where the result does.
     """
     if operation == "open":
         assert tuple(result[0]) == size.shape, f"shape {result[0]}, expected {size.shape}"

@@ -20,7 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmarks.cases import Case, Inputs
+from benchmarks.cases import WINDOW, Case, Inputs
 from benchmarks.data import Float32, Layout
 
 CORES = len(os.sched_getaffinity(0))
@@ -87,6 +87,10 @@ class Peer:
         """Read the windows, one after another."""
         return [array[window] for window in inputs.windows()]
 
+    def boxes(self, array: Any, inputs: Inputs) -> Any:
+        """Read the windows in one call; one after another where there is no such call."""
+        return self.windows(array, inputs)
+
     def write(self, array: Any, value: Float32) -> None:
         """Write all of it."""
         array[...] = value
@@ -108,6 +112,9 @@ class Cuzarr(Peer):
     def open(self, path: Path, layout: Layout, *, write: bool = False) -> Any:
         cuzarr: Any = import_module("cuzarr")
         return cuzarr.open_array(str(path), mode="r+" if write else "r", device=self.device)
+
+    def boxes(self, array: Any, inputs: Inputs) -> Any:
+        return array.boxes(inputs.corners, (WINDOW, WINDOW))
 
     def load(self, objects: dict[str, bytes]) -> Any:
         storage: Any = import_module("cuzarr.storage.memory")
