@@ -7,6 +7,7 @@ from cuzarr import codecs, errors, storage
 from cuzarr.aio import AsyncArray, AsyncGroup
 from cuzarr.api import (
     array,
+    consolidate_metadata,
     copy,
     copy_all,
     copy_store,
@@ -25,6 +26,7 @@ from cuzarr.api import (
     ones_like,
     open,  # noqa: A004
     open_array,
+    open_consolidated,
     open_group,
     open_like,
     read,
@@ -57,6 +59,7 @@ __all__ = [
     "array",
     "codecs",
     "config",
+    "consolidate_metadata",
     "copy",
     "copy_all",
     "copy_store",
@@ -76,6 +79,7 @@ __all__ = [
     "ones_like",
     "open",
     "open_array",
+    "open_consolidated",
     "open_group",
     "open_like",
     "read",

@@ -285,9 +285,11 @@ class Group(Members):
 
     def __delitem__(self, name: str) -> None:
         self._check_writable()
-        if name not in self:
+        path = self._child_path(name)
+        if name not in self and nodes.find_node(self._store, path) is None:
             raise NodeNotFoundError(f"group {self.name!r} in {self._store} has no member {name!r}")
-        self._store.delete_dir(self._child_path(name))
+        self._store.delete_dir(path)
+        self._forget(name)
 
     def move(self, source: str, dest: str) -> None:
         """Give a member another path below this group.
@@ -301,6 +303,13 @@ class Group(Members):
         """
         self._check_writable()
         hierarchy.move_node(self._store, self._child_path(source), self._child_path(dest))
+        self._forget(source)
+
+    def _forget(self, name: str) -> None:
+        """Remove a member from the consolidated metadata that the group was opened with."""
+        if self._spec.consolidated is not None:
+            self._spec.consolidated.remove(normalize_path(name))
+            nodes.write_node(self._store, self._path, self._spec)
 
     def clear(self) -> None:
         """Remove every member; attributes stay."""
@@ -325,9 +334,9 @@ class Group(Members):
 
     def setdefault(self, name: str, default: Any) -> Array | Group:
         """Return a member, storing ``default`` as an array where it is missing."""
-        if name not in self:
-            self[name] = default
-        return self[name]
+        if name in self:
+            return self[name]
+        return self.create_array(name, data=default)
 
     def update(self, other: Any = (), /, **arrays: Any) -> None:
         """Store many arrays, replacing those that are there."""

@@ -16,7 +16,8 @@ from cuzarr.storage.prefix import join, normalize_path
 class Members:
     """The part of :class:`~cuzarr.Group` that reads.
 
-    Names may be paths: ``group["a/b"]``. Members are read from the store when they are asked for.
+    Names may be paths: ``group["a/b"]``. Members are read from the store when they are asked for,
+    unless the group was opened with consolidated metadata: then these say what there is.
     """
 
     _store: Store
@@ -26,13 +27,14 @@ class Members:
     _device: str | None
 
     def __getitem__(self, path: str) -> Array | Self:
-        full = join(self._path, normalize_path(path))
-        spec = nodes.find_node(self._store, full)
+        relative = normalize_path(path)
+        spec = self._find(relative)
         if spec is None:
+            held = "" if self._spec.consolidated is None else " in its consolidated metadata"
             raise NodeNotFoundError(
-                f"group '/{self._path}' in {self._store} has no member {path!r}"
+                f"group '/{self._path}' in {self._store} has no member {path!r}{held}"
             )
-        return self._member(full, spec)
+        return self._member(join(self._path, relative), spec)
 
     def get(self, path: str, default: Any = None) -> Any:
         """Return a member, or ``default`` where there is none."""
@@ -78,15 +80,13 @@ class Members:
         raise NodeTypeError(f"{path!r} below '/{self._path}' is an array, not a group")
 
     def __contains__(self, path: object) -> bool:
-        if not isinstance(path, str):
-            return False
-        return nodes.find_node(self._store, join(self._path, normalize_path(path))) is not None
+        return isinstance(path, str) and self._find(normalize_path(path)) is not None
 
     def __iter__(self) -> Iterator[str]:
         return self.keys()
 
     def __len__(self) -> int:
-        return len(self._children())
+        return sum(1 for _ in self.keys())
 
     def members(
         self, max_depth: int | None = 0, *, use_consolidated_for_children: bool = True
@@ -101,7 +101,7 @@ class Members:
             Whether groups below may be listed from consolidated metadata of their own.
         """
         found: list[tuple[str, Array | Self]] = []
-        for name, spec in self._children():
+        for name, spec in self._children(own_members=use_consolidated_for_children):
             member = self._member(join(self._path, name), spec)
             found.append((name, member))
             if not isinstance(member, Array) and (max_depth is None or max_depth > 0):
@@ -118,6 +118,8 @@ class Members:
 
     def keys(self) -> Iterator[str]:
         """Iterate over the names of the direct members."""
+        if self._spec.consolidated is not None:
+            return iter(self._spec.consolidated.names())
         return iter([name for name, _ in self._children()])
 
     def values(self) -> Iterator[Array | Self]:
@@ -173,8 +175,17 @@ class Members:
         """Call ``func(node)`` for all below; the first answer that is not None ends it."""
         return self.visititems(lambda _, node: func(node))
 
-    def _children(self) -> list[tuple[str, NodeSpec]]:
-        return nodes.children(self._store, self._path)
+    def _find(self, path: str) -> NodeSpec | None:
+        if self._spec.consolidated is not None:
+            return self._spec.consolidated.get(path) if path else self._spec
+        return nodes.find_member(self._store, join(self._path, path))
+
+    def _children(self, *, own_members: bool = True) -> list[tuple[str, NodeSpec]]:
+        held = self._spec.consolidated
+        if held is None:
+            return nodes.children(self._store, self._path, own_members=own_members)
+        found = ((name, held.get(name)) for name in held.names())
+        return [(name, spec) for name, spec in found if spec is not None]
 
     def _member(self, path: str, spec: NodeSpec) -> Array | Self:
         if isinstance(spec, ArraySpec):

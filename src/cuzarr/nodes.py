@@ -1,6 +1,7 @@
 """Metadata documents in a store: reading, writing and listing nodes.
 
 1. :func:`read_node` asks for the documents of both formats in one batch; v3 wins where both are.
+   The consolidated metadata of a group come with the same batch.
 2. :func:`write_node` writes the documents of one node, and of groups above it that are missing.
 3. :func:`children` lists the direct members of a group.
 """
@@ -8,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,38 +25,82 @@ from cuzarr.errors import (
     StoreError,
 )
 from cuzarr.meta import v2, v3
+from cuzarr.meta.consolidated import (
+    V2_KEY,
+    Consolidated,
+    consolidated_key,
+    parse_documents,
+    with_consolidated,
+    without_consolidated,
+)
 from cuzarr.meta.spec import ArraySpec, GroupSpec, NodeSpec, ZarrFormat
 from cuzarr.storage.base import RequestBatch, Status, Store
 from cuzarr.storage.prefix import join
 
 V3_KEY, V2_ARRAY, V2_GROUP, V2_ATTRS = "zarr.json", ".zarray", ".zgroup", ".zattrs"
 DOCUMENTS = (V3_KEY, V2_ARRAY, V2_GROUP, V2_ATTRS)
+Consolidation = bool | str | None  #: False, True or a name of .zmetadata; None = where it is there
 
 
-def find_node(store: Store, path: str, zarr_format: ZarrFormat | None = None) -> NodeSpec | None:
+def find_node(
+    store: Store,
+    path: str,
+    zarr_format: ZarrFormat | None = None,
+    use_consolidated: Consolidation = False,
+) -> NodeSpec | None:
     """Return the node at ``path``, or None.
+
+    Parameters
+    ----------
+    store : Store
+    path : str
+    zarr_format : {2, 3} or None
+    use_consolidated : bool, str or None
+        Whether a group takes its members from its consolidated metadata: True requires them, None
+        takes them where they are. A name is that of the v2 document.
 
     Raises
     ------
     MetadataError
-        Its document is wrong; lists every problem.
+        Its document is wrong; lists every problem. Or there are no consolidated metadata.
     """
-    return find_nodes(store, [path], zarr_format)[0]
+    extra = use_consolidated if isinstance(use_consolidated, str) else V2_KEY
+    names = _names(zarr_format)
+    if use_consolidated is not False and zarr_format != 3:
+        names = (*names, extra)
+    documents = _read_documents(store, [path], names)[0]
+    zmetadata = documents.pop(extra, None)
+    spec = parse_documents(documents, path)
+    if not isinstance(spec, GroupSpec):
+        return spec
+    key = join(path, consolidated_key(spec.zarr_format, use_consolidated))
+    return with_consolidated(spec, zmetadata, key, use_consolidated)
 
 
 def find_nodes(
     store: Store, paths: list[str], zarr_format: ZarrFormat | None = None
 ) -> list[NodeSpec | None]:
     """Return the nodes at many paths, with one batch of requests."""
-    names = (
-        DOCUMENTS if zarr_format is None else DOCUMENTS[:1] if zarr_format == 3 else DOCUMENTS[1:]
-    )
+    found = _read_documents(store, paths, _names(zarr_format))
+    return [parse_documents(documents, path) for path, documents in zip(paths, found, strict=True)]
+
+
+def _names(zarr_format: ZarrFormat | None) -> tuple[str, ...]:
+    if zarr_format is None:
+        return DOCUMENTS
+    return DOCUMENTS[:1] if zarr_format == 3 else DOCUMENTS[1:]
+
+
+def _read_documents(
+    store: Store, paths: list[str], names: tuple[str, ...]
+) -> list[dict[str, dict[str, object]]]:
+    """Return, per path, the documents that are there, with one batch of requests."""
     batch = RequestBatch.of([join(path, name) for path in paths for name in names])
     answer = store.get_many(batch)
     for i in np.flatnonzero(answer.statuses > Status.MISSING).tolist():
         cause = describe_status(int(answer.statuses[i]))
         raise StoreError(f"cannot read {batch.key(i)!r}: {cause}")
-    found: list[NodeSpec | None] = []
+    found = []
     for i, path in enumerate(paths):
         row = answer.values[i * len(names) : (i + 1) * len(names)]
         documents = {
@@ -62,7 +108,7 @@ def find_nodes(
             for name, data in zip(names, row, strict=True)
             if data is not None
         }
-        found.append(_parse(path, documents))
+        found.append(documents)
     return found
 
 
@@ -84,14 +130,24 @@ def read_array(store: Store, path: str, zarr_format: ZarrFormat | None = None) -
     return spec
 
 
-def read_group(store: Store, path: str, zarr_format: ZarrFormat | None = None) -> GroupSpec:
+def read_group(
+    store: Store,
+    path: str,
+    zarr_format: ZarrFormat | None = None,
+    use_consolidated: Consolidation = False,
+) -> GroupSpec:
     """Return the group at ``path``; raises ``GroupNotFoundError`` or ``NodeTypeError``."""
-    spec = find_node(store, path, zarr_format)
+    spec = find_node(store, path, zarr_format, use_consolidated)
     if spec is None:
         raise GroupNotFoundError(f"no group {_describe(store, path, zarr_format)}")
     if isinstance(spec, ArraySpec):
         raise NodeTypeError(f"an array, not a group, is stored {_describe(store, path, None)}")
     return spec
+
+
+def find_member(store: Store, path: str) -> NodeSpec | None:
+    """Return a member of a group, or None; a v3 group brings its own consolidated metadata."""
+    return _with_own_members(find_nodes(store, [path])[0], path)
 
 
 def refuse_existing(store: Store, path: str) -> None:
@@ -104,8 +160,16 @@ def refuse_existing(store: Store, path: str) -> None:
 
 
 def write_node(store: Store, path: str, spec: NodeSpec) -> None:
-    """Write the documents of a node; a v2 attributes document that is empty now is removed."""
+    """Write the documents of a node, consolidated metadata that a group has among them.
+
+    A v2 attributes document that is empty now is removed.
+    """
     documents = v3_documents(spec) if spec.zarr_format == 3 else v2.documents(spec)
+    if isinstance(spec, GroupSpec) and spec.consolidated is not None:
+        if spec.zarr_format == 3:
+            documents[V3_KEY]["consolidated_metadata"] = spec.consolidated.v3_value()
+        else:
+            documents[V2_KEY] = spec.consolidated.v2_document(documents)
     store.set_many(
         [join(path, name) for name in documents],
         [meta.dump_json(document) for document in documents.values()],
@@ -145,23 +209,60 @@ def create_node(store: Store, path: str, spec: NodeSpec, *, overwrite: bool) -> 
 
 
 def children(
-    store: Store, path: str, zarr_format: ZarrFormat | None = None
+    store: Store, path: str, zarr_format: ZarrFormat | None = None, *, own_members: bool = True
 ) -> list[tuple[str, NodeSpec]]:
-    """Return names and specs of the direct members of a group, sorted by name."""
-    names = [name for name in store.list_dir(path) if name not in DOCUMENTS]
-    specs = find_nodes(store, [join(path, name) for name in names], zarr_format) if names else []
-    return [(name, spec) for name, spec in zip(names, specs, strict=True) if spec is not None]
+    """Return names and specs of the direct members of a group, sorted by name.
+
+    ``own_members`` is whether groups among them bring consolidated metadata of their own.
+    """
+    names = [name for name in store.list_dir(path) if name not in (*DOCUMENTS, V2_KEY)]
+    paths = [join(path, name) for name in names]
+    specs = find_nodes(store, paths, zarr_format) if names else []
+    found = []
+    for name, full, spec in zip(names, paths, specs, strict=True):
+        if isinstance(spec, GroupSpec) and not own_members:
+            spec = without_consolidated(spec)
+        spec = _with_own_members(spec, full)
+        if spec is not None:
+            found.append((name, spec))
+    return found
 
 
-def _parse(path: str, documents: dict[str, dict[str, object]]) -> NodeSpec | None:
-    if V3_KEY in documents:
-        return v3.parse(documents[V3_KEY], join(path, V3_KEY))
-    attributes = documents.get(V2_ATTRS)
-    if V2_ARRAY in documents:
-        return v2.parse_array(documents[V2_ARRAY], attributes, join(path, V2_ARRAY))
-    if V2_GROUP in documents:
-        return v2.parse_group(documents[V2_GROUP], attributes, join(path, V2_GROUP))
-    return None
+def descendants(store: Store, path: str, zarr_format: ZarrFormat) -> list[tuple[str, NodeSpec]]:
+    """Return relative paths and specs of all nodes of a format below a group, as stored."""
+    found: list[tuple[str, NodeSpec]] = []
+    groups = [""]
+    while groups:
+        group = groups.pop()
+        for name, spec in children(store, join(path, group), zarr_format, own_members=False):
+            relative = join(group, name)
+            found.append((relative, spec))
+            if isinstance(spec, GroupSpec):
+                groups.append(relative)
+    return sorted(found, key=lambda item: item[0])
+
+
+def consolidate(store: Store, path: str, spec: GroupSpec, name: str | None) -> GroupSpec:
+    """Write the consolidated metadata of a group; return its spec with them.
+
+    ``name`` is that of the v2 document; None is the usual one.
+    """
+    members = descendants(store, path, spec.zarr_format)
+    key = join(path, consolidated_key(spec.zarr_format, name))
+    held = Consolidated.of(members, key)
+    spec = replace(spec, consolidated=held)
+    if spec.zarr_format == 3:
+        write_node(store, path, spec)
+    else:
+        document = held.v2_document(v2.documents(spec))
+        store.set(key, meta.dump_json(document, key))
+    return spec
+
+
+def _with_own_members(spec: NodeSpec | None, path: str) -> NodeSpec | None:
+    if not isinstance(spec, GroupSpec) or "consolidated_metadata" not in spec.document:
+        return spec
+    return with_consolidated(spec, None, join(path, V3_KEY), None)
 
 
 def _parents(path: str) -> Iterator[str]:

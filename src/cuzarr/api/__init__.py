@@ -17,12 +17,21 @@ from cuzarr.api.creating import (
     zeros,
     zeros_like,
 )
-from cuzarr.api.opening import group, open, open_array, open_group, open_like  # noqa: A004
+from cuzarr.api.opening import (
+    consolidate_metadata,
+    group,
+    open,  # noqa: A004
+    open_array,
+    open_consolidated,
+    open_group,
+    open_like,
+)
 from cuzarr.api.reading import read
 from cuzarr.api.saving import load, save, save_array, save_group, tree
 
 __all__ = [
     "array",
+    "consolidate_metadata",
     "copy",
     "copy_all",
     "copy_store",
@@ -41,6 +50,7 @@ __all__ = [
     "ones_like",
     "open",
     "open_array",
+    "open_consolidated",
     "open_group",
     "open_like",
     "read",

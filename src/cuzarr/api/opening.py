@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from cuzarr import nodes
-from cuzarr.api.common import CREATING, Mode, prepare, wrap_array, wrap_group
+from cuzarr.api.common import CREATING, Mode, prepare, prepare_new, wrap_array, wrap_group
 from cuzarr.api.creating import create_array, create_group
 from cuzarr.array import Array
 from cuzarr.group import Group
@@ -28,6 +28,7 @@ def open(  # noqa: A001  # the name of the field
     *,
     path: str | None = None,
     zarr_format: ZarrFormat | None = None,
+    use_consolidated: nodes.Consolidation = None,
     device: str | None = None,
     **options: Any,
 ) -> Array | Group:
@@ -44,6 +45,9 @@ def open(  # noqa: A001  # the name of the field
         Of the node in the store.
     zarr_format : {2, 3} or None
         None accepts either.
+    use_consolidated : bool, str or None
+        Whether a group takes its members from its consolidated metadata: False never, True
+        requires them, None where they are. A name is that of the v2 document (".zmetadata").
     device : str or None
         "auto", "cpu", "cuda" or "cuda:N"; None takes ``cuzarr.config``'s.
     **options
@@ -56,7 +60,9 @@ def open(  # noqa: A001  # the name of the field
     zarr_format, options = open_options(zarr_format, options)
     opened, where, mode = prepare(store, mode, path)
     creates_array = "shape" in options or "data" in options
-    spec = None if mode in CREATING else nodes.find_node(opened, where, zarr_format)
+    spec = (
+        None if mode in CREATING else nodes.find_node(opened, where, zarr_format, use_consolidated)
+    )
     if isinstance(spec, ArraySpec):
         return wrap_array(opened, where, spec, mode, device, options.get("config"))
     if isinstance(spec, GroupSpec) and not creates_array:
@@ -66,7 +72,10 @@ def open(  # noqa: A001  # the name of the field
     given: dict[str, Any] = {"path": where, "zarr_format": zarr_format, "device": device}
     if creates_array:
         return open_array(opened, mode, **given, **options)
-    return open_group(opened, mode, **given, attributes=options.get("attributes"))
+    return open_group(
+        opened, mode, **given, use_consolidated=use_consolidated,
+        attributes=options.get("attributes"),
+    )  # fmt: skip
 
 
 def open_array(
@@ -115,6 +124,7 @@ def open_group(
     *,
     path: str | None = None,
     zarr_format: ZarrFormat | None = None,
+    use_consolidated: nodes.Consolidation = None,
     attributes: dict[str, Any] | None = None,
     device: str | None = None,
     **options: Any,
@@ -132,12 +142,61 @@ def open_group(
     if options:
         raise TypeError(f"open_group has no parameter {next(iter(options))!r}")
     opened, where, mode = prepare(store, mode, path)
+    spec = (
+        None if mode in CREATING else nodes.find_node(opened, where, zarr_format, use_consolidated)
+    )
+    if isinstance(spec, GroupSpec):
+        return wrap_group(opened, where, spec, mode, device)
     if mode in CREATING or (mode == "a" and nodes.find_node(opened, where) is None):
         return create_group(
             opened, path=where, zarr_format=zarr_format, overwrite=mode == "w",
             attributes=attributes, device=device,
         )  # fmt: skip
     return wrap_group(opened, where, nodes.read_group(opened, where, zarr_format), mode, device)
+
+
+def open_consolidated(store: StoreLike, *args: Any, **options: Any) -> Group:
+    """Open a group with its consolidated metadata, which must be there; see :func:`open_group`.
+
+    ``metadata_key`` is the zarr-python 2 name of ``use_consolidated`` where that is a name.
+    """
+    wanted = options.pop("metadata_key", options.pop("use_consolidated", True))
+    if not wanted:
+        raise ValueError("open_consolidated needs them: use open_group with use_consolidated=False")
+    return open_group(store, *args, use_consolidated=wanted, **options)
+
+
+def consolidate_metadata(
+    store: StoreLike,
+    path: str | None = None,
+    *,
+    zarr_format: ZarrFormat | None = None,
+    metadata_key: str | None = None,
+    device: str | None = None,
+) -> Group:
+    """Copy the metadata of all nodes below a group into the group's own.
+
+    It is then opened with one read, however many members it has. Who adds or changes one
+    consolidates anew. In v3 this is a convention of zarr-python and no part of the specification.
+
+    Parameters
+    ----------
+    store : path, mapping or Store
+    path : str or None
+        Of the group.
+    zarr_format : {2, 3} or None
+    metadata_key : str or None
+        Name of the v2 document; ".zmetadata" unless given.
+    device : str or None
+
+    Raises
+    ------
+    GroupNotFoundError
+    """
+    opened, where = prepare_new(store, path)
+    spec = nodes.read_group(opened, where, zarr_format, use_consolidated=False)
+    spec = nodes.consolidate(opened, where, spec, metadata_key)
+    return wrap_group(opened, where, spec, "r+", device)
 
 
 def group(

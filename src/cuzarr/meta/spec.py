@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from cuzarr.meta.consolidated import Consolidated
 
 ZarrFormat = Literal[2, 3]
 JSON = Any  #: a value that ``json`` reads and writes
@@ -90,11 +93,16 @@ class ArraySpec:
 
 @dataclass(frozen=True, slots=True)
 class GroupSpec:
-    """All that is known of one group from its metadata documents."""
+    """All that is known of one group from its metadata documents.
+
+    ``consolidated`` holds the members below it, where the group was opened with them: they are
+    then taken from there, and the store is not asked.
+    """
 
     attributes: Mapping[str, JSON] = field(default_factory=dict)
     zarr_format: ZarrFormat = 3
     document: Mapping[str, JSON] = field(default_factory=dict, compare=False)
+    consolidated: Consolidated | None = field(default=None, compare=False)
 
 
 NodeSpec = ArraySpec | GroupSpec
