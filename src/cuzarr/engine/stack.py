@@ -25,7 +25,7 @@ from cuzarr.codecs.stacked import StackedChain
 from cuzarr.engine.address import Address
 from cuzarr.engine.batch import Job, Wave
 from cuzarr.engine.read import Read
-from cuzarr.plan.chunk_plan import ChunkPlan, Int64, PlanRows
+from cuzarr.plan.chunk_plan import Axis, ChunkPlan, Int64, PlanRows
 from cuzarr.storage.base import RequestBatch
 
 _SMALL_BYTES = 4 * 2**20  #: of the decoded chunks of a read; more is enough work by itself
@@ -51,7 +51,8 @@ class StackPlan(ChunkPlan):
         shape = (len(members), *members[0].shape)
         ends = np.array(list(accumulate(plan.n_chunks for plan in members)), np.int64)
         out_shape = (len(members), *members[0].out_shape)
-        return cls(shape, out_shape, int(ends[-1]), members=tuple(members), ends=ends)
+        axes = (_axis_of(len(members)), *members[0].axes)  # the lists are those of every member
+        return cls(shape, out_shape, int(ends[-1]), axes, members=tuple(members), ends=ends)
 
     def rows(self, first: int, last: int) -> PlanRows:
         """Expand chunks ``first <= i < last``; the first axis is that of the members."""
@@ -186,6 +187,13 @@ def _same_codecs(a: Job, b: Job) -> bool:
         and [codec for codec, _ in one.array_codecs] == [codec for codec, _ in other.array_codecs]
         and one.chunk.dtype == other.chunk.dtype
     )
+
+
+def _axis_of(members: int) -> Axis:
+    """Return the axis of a stack: every member has one chunk of its own along it."""
+    number = np.arange(members)
+    one = np.ones(members, np.int64)
+    return Axis(number, 0 * one, one, number, 1, members, np.ones(members, np.bool_))
 
 
 def _joined(parts: Sequence[PlanRows], name: str) -> Any:
