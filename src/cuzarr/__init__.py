@@ -82,6 +82,7 @@ __all__ = [
     "open_consolidated",
     "open_group",
     "open_like",
+    "print_debug_info",
     "read",
     "save",
     "save_array",

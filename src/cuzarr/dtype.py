@@ -311,6 +311,8 @@ def parse_dtype(dtype_spec: Any, *, zarr_format: ZarrFormat) -> ZDType:
 
 
 def _of(native: np.dtype[Any]) -> ZDType:
+    if native.kind == "T":
+        return VariableLengthUTF8()
     order: dict[str, Any] = {"endianness": "big" if native.str[0] == ">" else "little"}
     kind = _KINDS.get(str(native.newbyteorder("=")))
     if kind is not None:
@@ -327,8 +329,6 @@ def _of(native: np.dtype[Any]) -> ZDType:
         return FixedLengthUTF32(length=native.itemsize // 4, **order)
     if native.kind in "SV":
         return (NullTerminatedBytes if native.kind == "S" else RawBytes)(length=native.itemsize)
-    if native.kind == "T":
-        return VariableLengthUTF8()
     raise MetadataError("", [f"dtype: {native} has no object of its own; pass it to create_array"])
 
 

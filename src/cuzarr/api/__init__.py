@@ -1,5 +1,8 @@
 """The functions of the package: open, create, save, load, copy."""
 
+from importlib import import_module
+from types import ModuleType
+
 from cuzarr.api.copying import copy, copy_all, copy_store
 from cuzarr.api.creating import (
     array,
@@ -61,3 +64,10 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import ``synchronous`` or ``asynchronous`` when it is asked for."""
+    if name in ("asynchronous", "synchronous"):
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

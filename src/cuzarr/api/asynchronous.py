@@ -14,6 +14,7 @@ from cuzarr.aio import AsyncArray, AsyncGroup, as_async, as_sync, hop
 
 __all__ = [
     "array",
+    "consolidate_metadata",
     "copy",
     "copy_all",
     "copy_store",
@@ -32,8 +33,10 @@ __all__ = [
     "ones_like",
     "open",
     "open_array",
+    "open_consolidated",
     "open_group",
     "open_like",
+    "read",
     "save",
     "save_array",
     "save_group",
@@ -64,6 +67,7 @@ async def create_hierarchy(
 
 
 array = _asynchronous(api.array)
+consolidate_metadata = _asynchronous(api.consolidate_metadata)
 copy = _asynchronous(api.copy)
 copy_all = _asynchronous(api.copy_all)
 copy_store = _asynchronous(api.copy_store)
@@ -81,8 +85,10 @@ ones = _asynchronous(api.ones)
 ones_like = _asynchronous(api.ones_like)
 open = _asynchronous(api.open)  # noqa: A001  # the name of the field
 open_array = _asynchronous(api.open_array)
+open_consolidated = _asynchronous(api.open_consolidated)
 open_group = _asynchronous(api.open_group)
 open_like = _asynchronous(api.open_like)
+read = _asynchronous(api.read)
 save = _asynchronous(api.save)
 save_array = _asynchronous(api.save_array)
 save_group = _asynchronous(api.save_group)

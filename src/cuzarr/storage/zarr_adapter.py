@@ -142,14 +142,16 @@ class ZarrStoreAdapter:
         """Every key under ``prefix`` ("" = all), as they were at the time of the call."""
         prefix = check_prefix(prefix)
         start = f"{prefix}/" if prefix else ""
-        listing = self.inner.list_prefix(start) if start else self.inner.list()
-        found = _run(self._named(_collected(listing), prefix, "list"))
+        listing = (
+            _collected(self.inner.list_prefix, start) if start else _collected(self.inner.list)
+        )
+        found = _run(self._named(listing, prefix, "list"))
         return iter([key for key in found if key.startswith(start)])
 
     def list_dir(self, prefix: str = "") -> Names:
         """Names of the direct children of ``prefix``, sorted."""
         prefix = check_prefix(prefix)
-        found = _run(self._named(_collected(self.inner.list_dir(prefix)), prefix, "list"))
+        found = _run(self._named(_collected(self.inner.list_dir, prefix), prefix, "list"))
         return sorted({name.strip("/").rpartition("/")[2] for name in found} - {""})
 
     def close(self) -> None:
@@ -327,5 +329,6 @@ async def _gathered(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     return results  # type: ignore[return-value]  # no exception is among them
 
 
-async def _collected(listing: Any) -> list[str]:
-    return [key async for key in listing]
+async def _collected(listing: Callable[..., Any], *prefix: str) -> list[str]:
+    """Call a listing in the loop: some look for a running one at once."""
+    return [key async for key in listing(*prefix)]
