@@ -266,6 +266,7 @@ SIZED = b"\x28\xb5\x2f\xfd\xe0"
         ("numcodecs.bz2", bz2.compress(bytes(10**7))),
         ("numcodecs.lzma", lzma.compress(bytes(10**7))),
     ],
+    ids=lambda value: value if isinstance(value, str) else "bomb",
 )
 def test_bombs_are_refused_before_they_are_decoded(name: str, data: bytes) -> None:
     with pytest.raises(ChunkDecodeError, match="more than the expected 1200 decoded bytes"):
