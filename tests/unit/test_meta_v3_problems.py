@@ -84,8 +84,9 @@ from tests.unit.test_meta_v3 import (
         ),
         ({"chunk_grid": ...}, "chunk_grid: is missing"),
         (
-            {"chunk_grid": {"name": "rectilinear", "configuration": {}}},
-            "chunk_grid.name: the chunk grid 'rectilinear' is not supported, only 'regular'",
+            {"chunk_grid": {"name": "hexagonal", "configuration": {}}},
+            "chunk_grid.name: the chunk grid 'hexagonal' is not supported, only 'regular' and "
+            "'rectilinear'",
         ),
         (
             {"chunk_grid": {"name": "regular"}},

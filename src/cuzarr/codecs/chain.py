@@ -190,6 +190,8 @@ class CodecChain:
 
 def _placed(codecs: Sequence[Codec]) -> list[Codec]:
     """Give codecs of no kind of their own that of their place."""
+    if not any(isinstance(codec, UnplacedCodec) for codec in codecs):
+        return list(codecs)
     last = max((i for i, c in enumerate(codecs) if isinstance(c, ArrayBytesCodec)), default=-1)
     placed: list[Codec] = []
     serialized = False

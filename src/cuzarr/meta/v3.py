@@ -16,12 +16,11 @@ from collections.abc import Mapping
 from typing import Literal, cast
 
 from cuzarr.errors import MetadataError
-from cuzarr.meta import codec_specs, dtypes, fill
+from cuzarr.meta import chunk_grid, codec_specs, dtypes, fill
 from cuzarr.meta.problems import (
     Problems,
     attributes,
     chunk_bytes,
-    chunk_lengths,
     integer,
     is_list,
     lengths,
@@ -132,7 +131,7 @@ def _parse_array(document: Mapping[str, JSON], problems: Problems) -> ArraySpec:
                 value = document["fill_value"]
                 fill_value = fill.from_json(value, dtype, serializer, 3, "fill_value", problems)
     if "chunk_grid" in document:
-        chunks = _chunk_grid(document["chunk_grid"], shape, problems)
+        chunks = chunk_grid.parse(document["chunk_grid"], shape, problems)
     if "chunk_key_encoding" in document:
         encoding = key_encoding(document["chunk_key_encoding"], problems)
     if "codecs" in document:
@@ -177,7 +176,7 @@ def _array_fields(spec: ArraySpec) -> dict[str, JSON]:
         new["data_type"] = raw["data_type"]
     else:
         new["data_type"] = dtypes.to_v3(spec.dtype, serializer)
-    if old is not None and old.chunk_shape == spec.chunk_shape:
+    if old is not None and chunk_grid.same(raw["chunk_grid"], old, spec):
         new["chunk_grid"] = raw["chunk_grid"]
     else:
         configuration = {"chunk_shape": list(spec.chunk_shape)}
@@ -216,23 +215,6 @@ def _stored(raw: Mapping[str, JSON]) -> ArraySpec | None:
     return found if isinstance(found, ArraySpec) else None
 
 
-def _chunk_grid(
-    value: JSON, shape: tuple[int, ...] | None, problems: Problems
-) -> tuple[int, ...] | None:
-    grid = named(value, "chunk_grid", problems)
-    if grid is None:
-        return None
-    name, configuration = grid
-    if name != "regular":
-        problems.add("chunk_grid.name", f"the chunk grid {name!r} is not supported, only 'regular'")
-        return None
-    place = "chunk_grid.configuration.chunk_shape"
-    if "chunk_shape" not in configuration:
-        problems.add(place, "is missing")
-        return None
-    return chunk_lengths(configuration["chunk_shape"], place, problems, shape)
-
-
 def _dimension_names(
     value: JSON, shape: tuple[int, ...] | None, problems: Problems
 ) -> tuple[str | None, ...] | None:
@@ -252,20 +234,24 @@ def _dimension_names(
 
 
 def _storage_transformers(value: JSON, problems: Problems) -> None:
-    if value is None or (is_list(value) and not value):
+    if value is None:
         return
     if not is_list(value):
         problems.add("storage_transformers", f"expected a list, found {show(value)}")
-        return
-    problems.add("storage_transformers", f"none is supported, found {show(value)}")
+    elif not all(_optional(entry) for entry in value):
+        problems.add("storage_transformers", f"none is supported, found {show(value)}")
+
+
+def _optional(value: JSON) -> bool:
+    """Whether an extension says that it need not be understood (v3 core, "Extension points")."""
+    return isinstance(value, Mapping) and value.get("must_understand") is False
 
 
 def _unknown_fields(
     document: Mapping[str, JSON], known: tuple[str, ...], problems: Problems
 ) -> None:
     for name, value in document.items():
-        optional = isinstance(value, Mapping) and value.get("must_understand") is False
-        if name not in known and not optional:
+        if name not in known and not _optional(value):
             problems.add(
                 name, "is not a known field, and does not say that it need not be understood"
             )
