@@ -95,17 +95,17 @@ class AsyncArray:
         """``await array.blocks.getitem(selection)``."""
         return AsyncIndexer(self.array.blocks)
 
-    async def resize(self, new_shape: Any) -> None:
+    async def resize(self, new_shape: Any, delete_outside_chunks: bool = True) -> None:
         """Change the length of each dimension."""
-        await hop(self.array.resize, new_shape)
+        await hop(self.array.resize, new_shape, delete_outside_chunks=delete_outside_chunks)
 
     async def append(self, data: Any, axis: int = 0) -> tuple[int, ...]:
         """Append along an axis and return the new shape."""
         return await hop(self.array.append, data, axis)
 
-    async def update_attributes(self, values: Mapping[str, Any]) -> AsyncArray:
+    async def update_attributes(self, new_attributes: Mapping[str, Any]) -> AsyncArray:
         """Change attributes and return the array."""
-        await hop(self.array.update_attributes, values)
+        await hop(self.array.update_attributes, new_attributes)
         return self
 
     async def nchunks_initialized(self) -> int:
@@ -158,9 +158,11 @@ class AsyncGroup:
         self.group = group
 
     @classmethod
-    async def open(cls, store: Any, zarr_format: Any = None) -> AsyncGroup:
+    async def open(
+        cls, store: Any, zarr_format: Any = None, use_consolidated: Any = None
+    ) -> AsyncGroup:
         """Open the group at the root of a store."""
-        return cls(await hop(cls.wraps.open, store, zarr_format))
+        return cls(await hop(cls.wraps.open, store, zarr_format, use_consolidated))
 
     @classmethod
     async def from_store(cls, store: Any, **options: Any) -> AsyncGroup:
@@ -340,9 +342,9 @@ class AsyncGroup:
         """Give a member another path below this group."""
         await hop(self.group.move, source, dest)
 
-    async def update_attributes(self, values: Mapping[str, Any]) -> AsyncGroup:
+    async def update_attributes(self, new_attributes: Mapping[str, Any]) -> AsyncGroup:
         """Change attributes and return the group."""
-        await hop(self.group.update_attributes, values)
+        await hop(self.group.update_attributes, new_attributes)
         return self
 
 

@@ -265,13 +265,28 @@ class Array(Description):
 
     # Changing it
 
-    def resize(self, *shape: int | Sequence[int]) -> None:
-        """Change the length of each dimension; chunks wholly outside are deleted.
+    def resize(
+        self,
+        *shape: int | Sequence[int],
+        new_shape: int | Sequence[int] | None = None,
+        delete_outside_chunks: bool = True,
+    ) -> None:
+        """Change the length of each dimension: ``resize(20, 10)`` or ``resize((20, 10))``.
 
         Elements outside that share a chunk with elements inside are not cleared.
+
+        Parameters
+        ----------
+        *shape : int or sequence of int
+        new_shape : int, sequence of int, or None
+            The same by name.
+        delete_outside_chunks : bool
+            Delete the chunks that are wholly outside.
         """
         self._check_writable()
-        first = shape[0] if len(shape) == 1 else shape
+        if (new_shape is None) != bool(shape):
+            raise TypeError("resize needs a shape, once")
+        first = new_shape if new_shape is not None else shape[0] if len(shape) == 1 else shape
         new = (first,) if isinstance(first, int | np.integer) else tuple(first)
         if len(new) != self.ndim:
             raise ShapeMismatchError(f"cannot resize {self.ndim} dimensions to shape {new}")
@@ -285,7 +300,8 @@ class Array(Description):
         spec = replace(self._spec, shape=tuple(lengths))
         nodes.write_node(self._store, self._path, spec)
         self._rebind(spec)
-        if any(n < old for n, old in zip(grid, old_grid, strict=True)):
+        shrunk = any(n < old for n, old in zip(grid, old_grid, strict=True))
+        if shrunk and delete_outside_chunks:
             outside = [
                 key
                 for key, coords in self._chunk_coords()
@@ -317,9 +333,9 @@ class Array(Description):
         self[tuple(where)] = data
         return self.shape
 
-    def update_attributes(self, values: Mapping[str, Any]) -> Array:
+    def update_attributes(self, new_attributes: Mapping[str, Any]) -> Array:
         """Change attributes and return the array."""
-        self.attrs.update(values)
+        self.attrs.update(new_attributes)
         return self
 
     def _save_attributes(self, attributes: dict[str, Any]) -> None:

@@ -48,10 +48,15 @@ class Group(Members):
         self._attrs = Attributes(lambda: self._spec.attributes, self._save_attributes)
 
     @classmethod
-    def open(cls, store: StoreLike, zarr_format: ZarrFormat | None = None) -> Self:
+    def open(
+        cls,
+        store: StoreLike,
+        zarr_format: ZarrFormat | None = None,
+        use_consolidated: nodes.Consolidation = None,
+    ) -> Self:
         """Open the group at the root of a store."""
         opened = as_store(store)
-        spec = nodes.read_group(opened, "", zarr_format)
+        spec = nodes.read_group(opened, "", zarr_format, use_consolidated)
         return cls(opened, "", spec, read_only=opened.read_only, device=None)
 
     @classmethod
@@ -130,8 +135,8 @@ class Group(Members):
     def create_group(
         self,
         name: str,
-        *,
         overwrite: bool = False,
+        *,
         attributes: Mapping[str, Any] | None = None,
     ) -> Self:
         """Create a group below this one, in its format; groups between them are created too."""
@@ -343,14 +348,14 @@ class Group(Members):
         for name, value in {**dict(other), **arrays}.items():
             self[name] = value
 
-    def update_attributes(self, values: Mapping[str, Any]) -> Self:
+    def update_attributes(self, new_attributes: Mapping[str, Any]) -> Self:
         """Change attributes and return the group."""
-        self.attrs.update(values)
+        self.attrs.update(new_attributes)
         return self
 
-    async def update_attributes_async(self, values: Mapping[str, Any]) -> Group:
+    async def update_attributes_async(self, new_attributes: Mapping[str, Any]) -> Group:
         """Change attributes and return the group."""
-        await self.async_group.update_attributes(values)
+        await self.async_group.update_attributes(new_attributes)
         return self
 
     def _child_path(self, name: str) -> str:

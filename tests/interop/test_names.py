@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from typing import Any
 
 import pytest
 
@@ -178,3 +179,45 @@ def test_awaitable_where_theirs_is() -> None:
             ours = getattr(getattr(aio, name), member)
             for kind in (inspect.iscoroutinefunction, inspect.isasyncgenfunction):
                 assert kind(ours) == kind(method), f"{name}.{member}"
+
+
+def accepted(function: Any) -> set[str] | None:
+    """Return the names of the parameters, or None where any keyword is taken."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return {p.name for p in parameters}
+
+
+def refused(theirs: Any, ours: Any) -> set[str]:
+    """Return the parameters of theirs that ours do not take."""
+    names = accepted(ours)
+    if names is None or not callable(theirs):
+        return set()
+    parameters = inspect.signature(theirs).parameters.values()
+    return {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)} - names
+
+
+PARAMETERS_LEFT_OUT = {
+    "open_consolidated.use_consolidated": "which key to read is found out",
+}
+
+
+@pytest.mark.parametrize("name", zarr.api.synchronous.__all__)
+def test_parameters_of_functions(name: str) -> None:
+    missing = refused(getattr(zarr, name), getattr(cuzarr, name))
+    assert {p for p in missing if f"{name}.{p}" not in PARAMETERS_LEFT_OUT} == set()
+
+
+@pytest.mark.parametrize("name", ["Array", "Group", "AsyncArray", "AsyncGroup"])
+def test_parameters_of_methods(name: str) -> None:
+    problems = {}
+    for member, theirs in inspect.getmembers(getattr(zarr, name), callable):
+        ours = getattr(getattr(cuzarr, name), member, None)
+        if member.startswith("_") or ours is None:
+            continue
+        missing = refused(theirs, ours)
+        missing = {p for p in missing if f"{name}.{member}.{p}" not in PARAMETERS_LEFT_OUT}
+        if missing:
+            problems[member] = missing
+    assert problems == {}

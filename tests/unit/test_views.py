@@ -151,3 +151,18 @@ def test_html(z: cuzarr.Array) -> None:
     assert "initialized" in rows
     named = cuzarr.create_array({}, name="<b>", shape=1, dtype="i1")
     assert "/&lt;b&gt;" in named.info._repr_html_()
+
+
+def test_resize_by_name(z: cuzarr.Array) -> None:
+    z.resize(new_shape=(2, 6))
+    assert z.shape == (2, 6)
+    stored = len(list(z.store.list()))
+    z.resize((10, 6))
+    z[...] = DATA
+    z.resize((2, 6), delete_outside_chunks=False)
+    assert len(list(z.store.list())) > stored
+    z.resize(10, 6)
+    assert np.array_equal(z[...], DATA)
+    for call in (lambda: z.resize(), lambda: z.resize(3, 4, new_shape=(3, 4))):
+        with pytest.raises(TypeError, match="needs a shape, once"):
+            call()

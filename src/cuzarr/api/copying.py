@@ -46,7 +46,6 @@ def copy(
     source: Any,
     dest: Group,
     name: str | None = None,
-    *,
     shallow: bool = False,
     without_attrs: bool = False,
     log: Any = None,
@@ -101,7 +100,6 @@ def copy(
 def copy_all(
     source: Any,
     dest: Group,
-    *,
     shallow: bool = False,
     without_attrs: bool = False,
     log: Any = None,
