@@ -144,10 +144,15 @@ def to_v3(codecs: Sequence[CodecSpec]) -> list[JSON]:
     """Return the ``codecs`` of a ``zarr.json``."""
     return [
         {"name": codec.name, "configuration": dict(codec.configuration)}
-        if codec.configuration or codec.name in _SERIALIZER_NAMES
+        if codec.configuration or _keeps_empty(codec.name)
         else {"name": codec.name}
         for codec in codecs
     ]
+
+
+def _keeps_empty(name: str) -> bool:
+    """Whether other readers need the configuration of a codec even where it is empty."""
+    return name in _SERIALIZER_NAMES or name.startswith("numcodecs.")
 
 
 def serializer_name(codecs: Sequence[CodecSpec]) -> str | None:
