@@ -8,7 +8,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from inspect import signature
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from cuzarr.attrs import check_attributes
 from cuzarr.config import ArrayConfig
 from cuzarr.meta.create import new_array_spec
 from cuzarr.meta.spec import ZarrFormat
-from cuzarr.options import create_options
+from cuzarr.options import FOREIGN, create_options, refuse_unknown
 from cuzarr.storage.base import Store
 from cuzarr.storage.prefix import join
 
@@ -42,6 +43,7 @@ def make_array(
     **options: Any,
 ) -> Array:
     """Create an array node and write ``data`` to it; see ``cuzarr.create_array``."""
+    refuse_unknown("create_array", options, ARRAY_OPTIONS)
     options = create_options(options, storage.default_compressor)
     if zarr_format == 2 and not any(name in options for name in _CODECS):
         options["compressor"] = storage.default_compressor
@@ -71,6 +73,13 @@ def make_array(
     if read_only:
         return Array(store, path, spec, read_only=True, device=device, config=chosen)
     return array
+
+
+#: Names of all that describes a new array.
+ARRAY_OPTIONS: Final = frozenset(
+    {*signature(make_array).parameters, *signature(new_array_spec).parameters, *FOREIGN}
+    - {"store", "path", "options", "key"}
+)
 
 
 def copy_data(source: Any, dest: Array) -> None:

@@ -2,6 +2,7 @@
 
 1. :func:`open_options` takes what functions that open and create have in common.
 2. :func:`create_options` takes what describes a new array.
+3. :func:`refuse_unknown` refuses every other name: a misspelt option must not be passed over.
 
 What an option asked for and cuzarr does anyway, or has no use for, is dropped; what would be
 missed is refused, with what to use instead.
@@ -9,6 +10,8 @@ missed is refused, with what to use instead.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any, Final
 
 import numcodecs
@@ -27,6 +30,8 @@ _REFUSED: Final = {
 }
 # Of h5py's create_dataset; zarr-python 2 ignores them too, with a warning.
 _H5PY: Final = ("fletcher32", "scaleoffset", "track_times", "maxshape", "shuffle")
+#: What :func:`create_options` translates or refuses.
+FOREIGN: Final = (*_H5PY, "fillvalue", "compression", "compression_opts", "chunk_shape")
 
 
 def open_options(
@@ -77,6 +82,23 @@ def create_options(options: dict[str, Any], default_compressor: Any) -> dict[str
     if left.get("object_codec", 0) is None:
         del left["object_codec"]
     return left
+
+
+def refuse_unknown(function: str, options: Iterable[str], known: Iterable[str]) -> None:
+    """Raise ``TypeError`` for an option that is neither known nor one of :func:`open_options`.
+
+    Parameters
+    ----------
+    function : str
+        As the user calls it.
+    options, known : iterable of str
+    """
+    names = {*known, *_NEEDLESS, *_REFUSED, "zarr_version"}
+    for name in options:
+        if name not in names:
+            near = get_close_matches(name, sorted(names), 1)
+            hint = f": did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"{function} has no parameter {name!r}{hint}")
 
 
 def _compression(name: Any, arguments: Any) -> Any:

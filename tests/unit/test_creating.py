@@ -91,6 +91,27 @@ def test_needless_options_are_taken() -> None:
         cuzarr.open_group({}, "w", shap=3)
 
 
+def test_misspelt_options_are_refused() -> None:
+    store: dict[str, Any] = {}
+    cuzarr.open(store, "w", shape=3, dtype="i1")
+    for call, option, meant in (
+        (lambda **o: cuzarr.open(store, **o), "mdoe", "mode"),
+        (lambda **o: cuzarr.open_array(store, **o), "mdoe", "mode"),
+        (lambda **o: cuzarr.open_group({}, **o), "mdoe", "mode"),
+        (lambda **o: cuzarr.open({}, "w", shape=3, **o), "chunk", "chunks"),
+        (lambda **o: cuzarr.create_array({}, **o), "shpae", "shape"),
+        (lambda **o: cuzarr.zeros(3, **o), "compresor", "compressor"),
+        (lambda **o: cuzarr.group().create_array("a", shape=3, **o), "fil_value", "fill_value"),
+    ):
+        message = rf"has no parameter '{option}': did you mean '{meant}'\?"
+        with pytest.raises(TypeError, match=message):
+            call(**{option: "r"})
+    with pytest.raises(TypeError, match="open has no parameter 'qqq'$"):
+        cuzarr.open(store, qqq=1)
+    with pytest.raises(TypeError, match="open_group has no parameter 'compression'"):
+        cuzarr.open_group({}, compression="gzip")
+
+
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_like(zarr_format: Any) -> None:
     options: dict[str, Any] = {"shards": (4, 6)} if zarr_format == 3 else {"order": "F"}

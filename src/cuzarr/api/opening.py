@@ -16,10 +16,13 @@ from cuzarr.api.common import CREATING, Mode, prepare, prepare_new, wrap_array, 
 from cuzarr.api.creating import create_array, create_group
 from cuzarr.array import Array
 from cuzarr.group import Group
-from cuzarr.making import like
+from cuzarr.making import ARRAY_OPTIONS, like
 from cuzarr.meta.spec import ArraySpec, GroupSpec, ZarrFormat
-from cuzarr.options import open_options
+from cuzarr.options import open_options, refuse_unknown
 from cuzarr.storage.resolve import StoreLike
+
+_OF_GROUPS = ("store", "mode", "path", "use_consolidated", "attributes", "device")
+_KNOWN = (*_OF_GROUPS, *ARRAY_OPTIONS)
 
 
 def open(  # noqa: A001  # the name of the field
@@ -57,6 +60,7 @@ def open(  # noqa: A001  # the name of the field
     ------
     NodeNotFoundError, MetadataError, NoDeviceError
     """
+    refuse_unknown("open", options, _KNOWN)
     zarr_format, options = open_options(zarr_format, options)
     opened, where, mode = prepare(store, mode, path)
     creates_array = "shape" in options or "data" in options
@@ -100,6 +104,7 @@ def open_array(
     NodeTypeError
         A group is there.
     """
+    refuse_unknown("open_array", options, _KNOWN)
     zarr_format, options = open_options(zarr_format, options)
     opened, where, mode = prepare(store, mode, path)
     if mode in CREATING or (mode == "a" and nodes.find_node(opened, where) is None):
@@ -139,8 +144,7 @@ def open_group(
         An array is there.
     """
     zarr_format, options = open_options(zarr_format, options)
-    if options:
-        raise TypeError(f"open_group has no parameter {next(iter(options))!r}")
+    refuse_unknown("open_group", options, _OF_GROUPS)
     opened, where, mode = prepare(store, mode, path)
     spec = (
         None if mode in CREATING else nodes.find_node(opened, where, zarr_format, use_consolidated)
