@@ -76,15 +76,26 @@ def check_attributes(values: Mapping[str, Any] | None) -> dict[str, Any]:
     TypeError
         Names the first attribute that is not JSON.
     """
-    checked: dict[str, Any] = {}
-    for name, value in (values or {}).items():
+    given = dict(values or {})
+    for name in given:
         if not isinstance(name, str):
             raise TypeError(f"attribute names must be strings, not {name!r}")
-        try:
-            checked[name] = json.loads(json.dumps(value, default=_plain))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise TypeError(f"attribute {name!r} cannot be stored as JSON: {error}") from error
+    try:
+        checked: dict[str, Any] = _as_json(given)
+    except (TypeError, ValueError, RecursionError):
+        return {name: _checked(name, value) for name, value in given.items()}
     return checked
+
+
+def _checked(name: str, value: Any) -> Any:
+    try:
+        return _as_json(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"attribute {name!r} cannot be stored as JSON: {error}") from error
+
+
+def _as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=_plain))
 
 
 def _plain(value: Any) -> Any:

@@ -242,6 +242,15 @@ def test_attributes(z: cuzarr.Array) -> None:
     np.testing.assert_array_equal(z[...], DATA)
 
 
+def test_attributes_that_are_not_json(z: cuzarr.Array) -> None:
+    z.attrs["a"] = 1
+    with pytest.raises(TypeError, match="attribute 'bad' cannot be stored as JSON: object is no"):
+        z.attrs.update(a=2, bad={"deep": [object()]})
+    with pytest.raises(TypeError, match="names must be strings, not 5"):
+        z.attrs.update({"a": 2, 5: 1})
+    assert cuzarr.open_array(z.store).attrs.asdict() == {"a": 1}
+
+
 def test_to_device_and_device_plan(z: cuzarr.Array) -> None:
     same = z.to_device("cpu")
     assert same == z
