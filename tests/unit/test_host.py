@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 
 import cuzarr
+from cuzarr import native
 from cuzarr.codecs.base import ChunkType
 from cuzarr.codecs.chain import CodecChain
 from cuzarr.engine.batch import Job
 from cuzarr.errors import ChunkDecodeError, ChunkEncodeError, StoreError
+from cuzarr.host import read_pass
 from cuzarr.host.backend import HostBackend, to_numpy
 from cuzarr.host.copy import gather_row, scatter_row
 from cuzarr.host.fetch import fetch_run, thread_buffer
@@ -456,3 +458,25 @@ def test_arrays_of_a_device_come_to_the_host() -> None:
     z = cuzarr.zeros(4, dtype="i4", device="cpu")
     z[...] = Exchange()
     assert z[...].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("place", ["memory", "files"])
+def test_a_native_call_is_short_and_busies_every_thread(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    z = cuzarr.ones((8, 2**16), chunks=(1, 2**16), store={} if place == "memory" else tmp_path)
+    z[...] = np.arange(8)[:, None]
+    chunks: list[int] = []
+    read_wave = native.read_wave
+
+    def counted(source: Any, present: Any, *rest: Any) -> Any:
+        chunks.append(len(present))
+        return read_wave(source, present, *rest)
+
+    monkeypatch.setattr(native, "read_wave", counted)
+    for nbytes, expected in ((1, [3, 3, 2]), (2**18 * 10, [5, 3]), (2**28, [8])):
+        monkeypatch.setattr(read_pass, "_CALL_BYTES", nbytes)
+        with cuzarr.config.set({"host.threads": 3}):
+            assert z[:, 7].tolist() == list(range(8))
+        assert chunks == expected
+        chunks.clear()

@@ -27,7 +27,7 @@ from cuzarr.host.fetch import Encoded, fetch_run
 from cuzarr.host.layout import byte_lists, host_records, native_codec, wave_chunks
 from cuzarr.native.tables import FileSource, MemorySource
 
-_CALL_BYTES = 2**30  #: decoded bytes per native call: between calls the interpreter sees signals
+_CALL_BYTES = 2**28  #: decoded bytes per native call: between calls the interpreter sees signals
 _SCRATCH_BYTES = 2**30  #: what all threads of a call may need for decoded chunks
 _NONE = np.zeros(0, np.int64)
 _SMALL_BYTES = 2**18  #: decoded bytes that are not worth a second thread
@@ -65,10 +65,10 @@ class HostReadPass:
         self._chunks += len(decoded)
         store = self.job.store
         if self._native is not None and hasattr(store, "file_root"):
-            for part in self._parts(decoded, _CALL_BYTES):
+            for part in self._parts(decoded, self._call_bytes(len(decoded))):
                 self._from_files(part, store.file_root(part.requests))
         elif self._native is not None and getattr(store, "in_memory", False):
-            for part in self._parts(decoded, _CALL_BYTES):
+            for part in self._parts(decoded, self._call_bytes(len(decoded))):
                 self._run(part, self._threads(len(part)))
         else:
             self._on_pool(decoded)
@@ -92,6 +92,10 @@ class HostReadPass:
             return
         for first in range(0, n, count):
             yield wave.take(slice(first, first + count))
+
+    def _call_bytes(self, chunks: int) -> int:
+        """Return the decoded bytes of one native call, enough for every thread to have a chunk."""
+        return max(_CALL_BYTES, self._threads(chunks) * self.chunk_bytes)
 
     def _threads(self, chunks: int) -> int:
         if chunks == 1 or chunks * self.chunk_bytes <= _SMALL_BYTES:
