@@ -26,7 +26,6 @@ from tests.property.test_arrays import (
     operation,
     same_bits,
     selected,
-    taken,
     values,
 )
 
@@ -36,7 +35,9 @@ _names = itertools.count()
 def written(case: Case, folder: Path, device: str) -> tuple[Any, Any]:
     """Return a stored array, of which some parts were written, and NumPy's."""
     store = LocalStore(str(folder / str(next(_names)))) if case.on_files else MemoryStore()
-    z = cuzarr.create_array(store, shape=case.shape, dtype=case.dtype, device=device, **case.options)
+    z = cuzarr.create_array(
+        store, shape=case.shape, dtype=case.dtype, device=device, **case.options
+    )
     expected = np.full(case.shape, fill_of(case), case.dtype)
     for op in case.operations[:2]:
         where = selected(np.arange(expected.size).reshape(case.shape), op)
@@ -125,12 +126,12 @@ def test_every_row_of_a_plan_lies_in_its_chunk_and_box(data: Any) -> None:
         for r in rows.of(i):
             number = int(rows.out[r, 0])
             assert (rows.start[r, 0], rows.count[r, 0]) == (0, 1)
-            first = [c * k + s for c, k, s in zip(rows.coords[i].tolist(), chunk,
-                                                  rows.start[r, 1:].tolist(), strict=True)]  # fmt: skip
-            assert first == [a + o for a, o in zip(starts[number].tolist(),
-                                                   rows.out[r, 1:].tolist(), strict=True)]  # fmt: skip
+            corner = [c * k for c, k in zip(rows.coords[i].tolist(), chunk, strict=True)]
+            inside, outside = rows.start[r, 1:].tolist(), rows.out[r, 1:].tolist()
+            first = [c + e for c, e in zip(corner, inside, strict=True)]
+            assert first == [a + e for a, e in zip(starts[number].tolist(), outside, strict=True)]
             assert all(
-                0 <= s and 0 < c and s + c <= k
+                s >= 0 and c > 0 and s + c <= k
                 for s, c, k in zip(rows.start[r, 1:], rows.count[r, 1:], chunk, strict=True)
             )
             counted[number] += int(np.prod(rows.count[r, 1:]))

@@ -72,7 +72,12 @@ def test_each_chunk_is_fetched_once(device: str) -> None:
 def test_starts_of_any_integers() -> None:
     z = array()
     wanted = stacked(DATA, STARTS, (3, 3))
-    for starts in (STARTS.tolist(), STARTS.astype("u1"), STARTS.astype("i2"), np.asfortranarray(STARTS)):
+    for starts in (
+        STARTS.tolist(),
+        STARTS.astype("u1"),
+        STARTS.astype("i2"),
+        np.asfortranarray(STARTS),
+    ):
         assert np.array_equal(z.boxes(starts, 3), wanted)
     line = cuzarr.array(np.arange(20), chunks=6)
     assert line.boxes([3, 16, 0], 4).tolist() == [[3, 4, 5, 6], [16, 17, 18, 19], [0, 1, 2, 3]]
@@ -184,7 +189,9 @@ def group(n: int, device: str = "cpu", store: Any = None, **options: Any) -> lis
     root = cuzarr.create_group(store or MemoryStore(), device=device)
     made = []
     for i in range(n):
-        z = root.create_array(f"v{i}", shape=DATA.shape, dtype="f4", **{"chunks": (16, 16)} | options)
+        z = root.create_array(
+            f"v{i}", shape=DATA.shape, dtype="f4", **{"chunks": (16, 16)} | options
+        )
         z[...] = DATA + i
         made.append(z)
     return made

@@ -68,11 +68,11 @@ def read(requests: Iterable[tuple[Array, Any]], *, device: str | None = None) ->
 def _pending(number: int, entry: Any, device: str | None, plans: dict[Any, ChunkPlan]) -> Pending:
     if not isinstance(entry, tuple) or len(entry) != 2 or not isinstance(entry[0], Array):
         raise TypeError(f"request {number}: expected (array, selection), not {entry!r}"[:200])
-    array, selection = entry
+    array: Array = entry[0]
     try:
         if device is not None and array.device != device:
             array = array.to_device(device)
-        return array.pending(selection, plans)
+        return array.pending(entry[1], plans)
     except Exception as error:
         error.add_note(f"request {number}: {array!r}")
         raise

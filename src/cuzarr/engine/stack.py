@@ -92,17 +92,20 @@ class StackAddress:
         """Return a wave with the requests of every member."""
         number = rows.out[:, 0]
         bounds = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(rows)]
-        waves = [
+        waves: list[Wave] = [
             self.members[number[first]].wave(index, rows.take(slice(first, last)))
             for first, last in pairwise(bounds)
         ]
         if len(waves) == 1:
             return waves[0]
         parts = [wave.rows for wave in waves]
-        columns = (_joined(parts, name) for name in ("coords", "start", "count", "out"))
+        joined = PlanRows(
+            _joined(parts, "coords"), _joined(parts, "start"), _joined(parts, "count"),
+            _joined(parts, "out"), rows.step, rows.lists, _joined(parts, "complete"),
+        )  # fmt: skip
         return Wave(
             index,
-            PlanRows(*columns, rows.step, rows.lists, _joined(parts, "complete")),
+            joined,
             RequestBatch.join([wave.requests for wave in waves]),
             np.concatenate([wave.present for wave in waves]),
         )
