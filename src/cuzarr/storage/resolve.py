@@ -41,6 +41,7 @@ StoreLike: TypeAlias = (
     | None
 )
 
+_OWN = (LocalStore, MemoryStore, ZipStore, BatchAdapter, ZarrStoreAdapter)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:(:|//)")
 _STORE_METHODS = (
     "get_many", "set_many", "get", "set", "delete", "delete_dir",
@@ -67,6 +68,8 @@ def as_store(obj: StoreLike, *, read_only: bool = False) -> Store:
     TypeError
         If ``obj`` is none of these.
     """
+    if isinstance(obj, _OWN):  # what follows takes as long as opening an array does
+        return read_only_view(obj) if read_only else obj
     if obj is None:
         return MemoryStore(read_only=read_only)
     if isinstance(obj, str | os.PathLike):
