@@ -4,21 +4,31 @@
 and on the emulated device. Tests marked ``gpu`` are skipped on a machine without a usable device,
 and with ``--device cuda`` they fail there instead.
 
+A test that names no device runs on the host: on a machine with one, "auto" would be another test
+there than everywhere else.
+
 Hypothesis has no deadline per example: a busy machine is no failure. A test whose id holds an
 address is refused, since processes that run the suite together must agree on the ids.
 """
 
 from __future__ import annotations
 
+import os
+
 import hypothesis
 import pytest
 
+from cuzarr.config import config
 from cuzarr.cuda.probe import probe
 
 hypothesis.settings.register_profile("cuzarr", deadline=None)
 hypothesis.settings.load_profile("cuzarr")
 
 KINDS = ("host", "emulated", "cuda")
+
+if probe().count:
+    os.environ.setdefault("CUZARR_DEVICE", "cpu")  # for child processes too
+    config.refresh()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

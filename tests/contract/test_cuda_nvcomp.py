@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,20 @@ def test_the_newest_major_of_the_wheels_wins(
     assert nvcomp.find_library() == str(lib / "libnvcomp.so.5")
     (lib / "libnvcomp.so.6").touch()
     assert nvcomp.find_library() == str(lib / "libnvcomp.so.6")
+
+
+def test_a_regular_package_nvidia_does_not_hide_the_wheel(
+    library: nvcomp.NvCompLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if Path(library.path).parent not in nvcomp._wheel_folders():
+        pytest.skip("the library is of no wheel")
+    (tmp_path / "nvidia").mkdir()
+    (tmp_path / "nvidia" / "__init__.py").touch()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "nvidia"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert importlib.util.find_spec("nvidia.libnvcomp") is None
+    assert nvcomp.find_library() == library.path
 
 
 def test_without_wheels_the_loader_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,7 @@ FILLS: list[tuple[str, Any, Any]] = [
     ("int4", -8, -8),
     ("uint4", 15, 15),
     ("<M8[s]", np.datetime64("2020-01-02", "s"), 1577923200),
-    ("<M8[s]", np.datetime64("NaT"), -(2**63)),
+    ("<M8[s]", np.datetime64("NaT", "s"), -(2**63)),
     ("<U3", "é", "é"),
     ("|S3", b"ab", "YWI="),
     ("|V2", b"\1\2", "AQI="),

@@ -195,7 +195,7 @@ def test_fields_of_plain_arrays() -> None:
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_fill_values_are_kept(zarr_format: Any) -> None:
-    fill = np.array((1, -0.0, b"ab", np.datetime64("NaT"), "é"), PLAIN)[()]
+    fill = np.array((1, -0.0, b"ab", np.datetime64("NaT", "s"), "é"), PLAIN)[()]
     array = cuzarr.create_array(
         None, shape=(3,), chunks=(2,), dtype=PLAIN, zarr_format=zarr_format, fill_value=fill
     )

@@ -14,7 +14,9 @@ hardware engine) and whose other bytes are zero; 6.x renames ``GetTempSizeAsync`
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib.metadata
 import importlib.util
 from ctypes import (
     POINTER,
@@ -209,11 +211,17 @@ def _pointer(stream: Any) -> int:
 
 
 def _wheel_folders() -> list[Path]:
-    try:
+    """Return where the wheels put the library, by their records and by import.
+
+    Another wheel of NVIDIA may make ``nvidia`` a regular package, whose folder alone is searched by
+    an import then.
+    """
+    roots = []
+    for name in ("nvidia-libnvcomp-cu13", "nvidia-libnvcomp-cu12"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found = importlib.metadata.distribution(name).locate_file("nvidia/libnvcomp")
+            roots.append(Path(str(found)))
+    with contextlib.suppress(ModuleNotFoundError):
         spec = importlib.util.find_spec("nvidia.libnvcomp")
-    except ModuleNotFoundError:
-        return []
-    if spec is None or spec.submodule_search_locations is None:
-        return []
-    roots = [Path(root) for root in spec.submodule_search_locations]
-    return [root / lib for root in roots for lib in ("lib64", "lib")]
+        roots += [Path(root) for root in (spec and spec.submodule_search_locations) or ()]
+    return [root / lib for root in dict.fromkeys(roots) for lib in ("lib64", "lib")]
