@@ -9,6 +9,7 @@ import pytest
 
 import cuzarr
 from cuzarr.errors import MetadataError, NodeNotFoundError
+from cuzarr.meta.consolidated import Consolidated
 from cuzarr.storage import MemoryStore
 
 formats = pytest.mark.parametrize("zarr_format", [2, 3])
@@ -279,6 +280,11 @@ def test_a_wrong_member_is_named_when_it_is_opened() -> None:
     assert len(group["b"]) == 0
     with pytest.raises(MetadataError, match=r"'zarr.json:a/zarr.json'"):
         group["a"]
+
+
+def test_values_that_are_no_objects() -> None:
+    with pytest.raises(MetadataError, match="consolidated_metadata: expected an object, found 3"):
+        Consolidated.from_v3(3, "zarr.json")
 
 
 def test_null_means_none() -> None:

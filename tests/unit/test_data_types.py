@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import cuzarr
 from cuzarr.errors import MetadataError
+from cuzarr.meta.dtypes import STRING
 
 SHAPE, CHUNKS = (7, 5), (3, 2)
 BIG = {"name": "bytes", "configuration": {"endian": "big"}}
@@ -188,3 +190,38 @@ def test_aliases_of_complex_numbers() -> None:
     spec = cuzarr.meta.v3.parse(document, "zarr.json")
     assert spec.dtype == np.dtype("c8")
     assert cuzarr.meta.v3.document(spec)["data_type"] == "complex_float32"
+
+
+def test_two_bytes_need_a_byte_order() -> None:
+    pytest.importorskip("ml_dtypes")
+    with pytest.raises(MetadataError, match="endian must be given for data type bfloat16"):
+        document = {
+            **cuzarr.create_array({}, shape=(4,), dtype="bfloat16").metadata.document,
+            "codecs": ["bytes"],
+        }
+        cuzarr.open_array({"zarr.json": json.dumps(document).encode()})
+
+
+def test_data_types_by_other_names() -> None:
+    class OfZarrPython:
+        def to_json(self, zarr_format: int) -> str:
+            return "int16"
+
+    for given, dtype in [(OfZarrPython(), "i2"), ("S", "O"), ("U", STRING), (STRING, STRING)]:
+        array = cuzarr.create_array({}, shape=(2,), dtype=given)
+        assert array.dtype == np.dtype(dtype)
+
+
+def test_the_smallest_stands_for_zero_where_there_is_none() -> None:
+    pytest.importorskip("ml_dtypes")
+    array = cuzarr.create_array({}, shape=(2,), dtype="float8_e8m0fnu")
+    document = {**array.metadata.document, "fill_value": 0.0}
+    spec = cuzarr.meta.v3.parse(document, "zarr.json")
+    assert np.asarray(spec.fill_value).tobytes() == b"\0"
+
+
+def test_a_type_that_the_installed_package_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    monkeypatch.delattr(ml_dtypes, "int2")
+    with pytest.raises(MetadataError, match="'int2' is unknown to ml_dtypes"):
+        cuzarr.create_array({}, shape=(2,), dtype="int2")

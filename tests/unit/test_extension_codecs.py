@@ -62,6 +62,18 @@ def test_scale_offset_of_integers_is_exact(dtype: str) -> None:
     assert (chain.decode("k", largest.tobytes()) == info.max // 3 + 10).all()
 
 
+def test_scale_offset_of_types_of_few_bits() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    values = np.array([-4, -3, -2, 0, 3], "i4").astype(ml_dtypes.int4)
+    chain = chain_of(values.dtype, CodecSpec("scale_offset", {"offset": -1, "scale": 1}), BYTES)
+    assert (chain.decode("k", chain.encode("k", values)) == values).all()
+    with pytest.raises(ChunkEncodeError, match="would be 8, which is no int4"):
+        chain.encode("k", np.full(5, 7, "i4").astype(ml_dtypes.int4))
+    brain = np.array([1, 2, 3, 4, 5]).astype(ml_dtypes.bfloat16)
+    chain = chain_of(brain.dtype, CodecSpec("scale_offset", {"scale": 2}), BYTES)
+    assert (chain.decode("k", chain.encode("k", brain)) == brain).all()
+
+
 def test_scale_offset_may_leave_the_data_type_in_between() -> None:
     chain = scaled("i1", fill=0, offset=-1, scale=-1)
     values = np.array([127, 0, 1, -2, 5], "i1")
@@ -206,6 +218,8 @@ OUTSIDE: list[tuple[str, list[Any], str, str, Any]] = [
     ("i4", [100000], "f2", "clamp", [np.inf]),
     ("f8", [np.inf, -np.inf, -0.0], "f2", "error", [np.inf, -np.inf, -0.0]),
     ("f8", [], "u1", "error", []),
+    ("i8", [3, 200], "u1", "error", [3, 200]),
+    ("i2", [], "u1", "error", []),
 ]  # fmt: skip
 
 

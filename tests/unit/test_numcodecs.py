@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from typing import Any
 
@@ -261,6 +262,111 @@ def test_codecs_that_others_registered_with_numcodecs(options: dict[str, Any]) -
     finally:
         for cls in (Rotate, Double):
             del numcodecs.registry.codec_registry[cls.codec_id]
+
+
+class Panicking(Codec):  # type: ignore[misc]
+    """Fails as a codec written in Rust does: not with an ``Exception``."""
+
+    codec_id = "test_panicking"
+
+    def encode(self, buf: Any) -> bytes:
+        return b""
+
+    def decode(self, buf: Any, out: Any = None) -> Any:
+        raise type("PanicException", (BaseException,), {})("assertion failed")
+
+
+class Giving(Codec):  # type: ignore[misc]
+    """Decodes to what the class is told."""
+
+    codec_id = "test_giving"
+    gives: Any = None
+
+    def encode(self, buf: Any) -> bytes:
+        return b"x"
+
+    def decode(self, buf: Any, out: Any = None) -> Any:
+        if isinstance(self.gives, BaseException):
+            raise self.gives
+        return self.gives
+
+
+@pytest.mark.parametrize(
+    ("dtype", "gives", "message"),
+    [
+        ("<i4", np.array(["a", "b"], object), "expected int32, found objects"),
+        ("<i4", np.arange(3, dtype="<i4"), "expected 2 elements, found 3"),
+        ("<i4", b"\0" * 12, "expected 2 elements, found 3"),
+        ("O", np.arange(2), "expected object, found int64 elements"),
+        ("<i4", KeyboardInterrupt(), ""),
+    ],
+)
+def test_codecs_that_give_something_else(dtype: str, gives: Any, message: str) -> None:
+    numcodecs.register_codec(Giving)
+    try:
+        Giving.gives = gives
+        store = {"0": b"x"}
+        array = cuzarr.create_array(
+            store, shape=(2,), chunks=(2,), dtype=dtype, zarr_format=2, compressor=None,
+            filters=[{"id": "test_giving"}], fill_value=None,
+        )  # fmt: skip
+        store["0"] = b"x"
+        if message:
+            with pytest.raises(ChunkDecodeError, match=message):
+                array[...]
+            Giving.gives = np.array(["a", "b"]) if dtype == "O" else b"\0" * 8
+            assert array[...].tolist() == (["a", "b"] if dtype == "O" else [0, 0])
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                array[...]
+    finally:
+        del numcodecs.registry.codec_registry["test_giving"]
+
+
+def test_a_panic_is_an_error_of_the_chunk() -> None:
+    numcodecs.register_codec(Panicking)
+    try:
+        store: dict[str, bytes] = {}
+        array = cuzarr.create_array(
+            store, shape=(2,), chunks=(2,), dtype="i4", zarr_format=2,
+            compressor={"id": "test_panicking"},
+        )  # fmt: skip
+        store["0"] = b"x"
+        with pytest.raises(ChunkDecodeError, match="assertion failed"):
+            array[...]
+    finally:
+        del numcodecs.registry.codec_registry["test_panicking"]
+
+
+def test_spellings_of_the_string_codecs() -> None:
+    document = cuzarr.create_array({}, shape=(2,), dtype=str).metadata.document
+    document = {**document, "codecs": [{"name": "numcodecs.vlen-utf8", "configuration": {}}]}
+    array = cuzarr.open_array({"zarr.json": json.dumps(document).encode()})
+    array[...] = ["a", "b"]
+    assert array[...].tolist() == ["a", "b"]
+    assert array.serializer.configuration() == {}
+
+
+def test_an_array_of_no_dimensions_through_json() -> None:
+    array = cuzarr.create_array(
+        {}, shape=(), dtype=object, zarr_format=2, object_codec=numcodecs.JSON()
+    )
+    array[()] = np.array("x", object)
+    assert array[()] == "x"
+
+
+def test_zfpy_chunks_of_another_size() -> None:
+    if not installed("zfpy"):
+        pytest.skip("needs another package")
+    store: dict[str, bytes] = {}
+    codec = {"id": "zfpy", **V2["zfpy"][0]}
+    options: dict[str, Any] = {"dtype": "f8", "zarr_format": 2, "compressor": codec}
+    cuzarr.create_array(store, shape=(4,), chunks=(4,), **options)[...] = 1
+    chunk = store["0"]
+    array = cuzarr.create_array(store, shape=(3,), chunks=(3,), overwrite=True, **options)
+    store["0"] = chunk
+    with pytest.raises(ChunkDecodeError, match="expected 3 elements, the chunk says 4"):
+        array[...]
 
 
 class Mirror(BytesBytesCodec):
