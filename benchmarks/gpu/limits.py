@@ -85,7 +85,7 @@ def _copies(part: Part) -> tuple[float, float]:
     other = device.xp.empty_like(target)
 
     def duplicate() -> None:
-        other[...] = target
+        device.copy(other, target)
 
     upload = _median(lambda: device.timed(lambda: device.copy_in(target, pinned)))
     copy = _median(lambda: device.timed(duplicate))

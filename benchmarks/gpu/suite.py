@@ -1,7 +1,7 @@
 """Part "tests": the project's own tests on the real device.
 
-1. The whole suite with ``--device cuda``.
-2. The contract and conformance tests as they run everywhere, on this machine and its libraries.
+1. What takes a device, with ``--device cuda``.
+2. The suite as it runs everywhere, on this machine and its libraries.
 
 A run that is cut by its time limit counts as failed: it did not show that the results are right.
 """
@@ -12,14 +12,21 @@ import re
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.part import Part
 from benchmarks.machine import ROOT
+from benchmarks.peers import CORES
 
 _COMMON = ["-q", "-p", "no:cacheprovider", "--tb=short", "-m", "not slow and not asan"]
-_NOT_HERE = ["--ignore=tests/unit/test_benchmarks.py", "--ignore=tests/unit/test_readme.py"]
+_ON_DEVICE = ["tests/gpu", "tests/contract", "tests/property"]
+_WITH_DEVICE = "cuda or devices or gpu or property"  # of the names of the files
+_NOT_HERE = [
+    f"--ignore=tests/unit/test_{name}.py" for name in ("benchmarks", "gpu_report", "readme")
+]
+_PROCESSES = 8  # each has a context of its own on the device
 _COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|deselected)")
 
 
@@ -31,13 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
     log = part.out / "tests.log"
     log.write_text("")
     runs = {
-        f"suite on {device}": ["--device", device, "tests", *_NOT_HERE],
-        "contracts": ["tests/contract", "tests/conformance"],
+        f"suite on {device}": ["--device", device, *_ON_DEVICE, "-k", _WITH_DEVICE],
+        "suite": ["tests", *_NOT_HERE],
     }
     if part.device.dry_run:  # the suite runs elsewhere: here only the plumbing is tried
         runs = {"one file": ["tests/unit/test_plan_item.py"]}
     part.document["runs"] = {}
-    for share, (name, extra) in zip((0.75, 1.0), runs.items(), strict=False):
+    for share, (name, extra) in zip((0.6, 1.0), runs.items(), strict=False):
         found = _pytest(extra, part.left * share, log)
         part.document["runs"][name] = found
         if found["exit_status"] != 0:
@@ -47,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _pytest(extra: list[str], seconds: float, log: Path) -> dict[str, Any]:
     present = [a for a in extra if not a.startswith("tests") or (ROOT / a).exists()]
-    command = [sys.executable, "-m", "pytest", *_COMMON, *present]
+    several = ["-n", str(min(_PROCESSES, CORES))] if find_spec("xdist") else []
+    command = [sys.executable, "-m", "pytest", *_COMMON, *several, *present]
     begun = time.monotonic()
     with log.open("a") as stream:
         stream.write(f"$ pytest {' '.join(present)}\n")

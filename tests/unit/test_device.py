@@ -87,7 +87,7 @@ def test_auto_looks_at_the_data_type(dtype: str, lives: bool) -> None:
 
 @pytest.mark.usefixtures("no_device")
 def test_auto_without_a_device_says_why() -> None:
-    z = cuzarr.create_array(None, shape=3, dtype="f4")
+    z = cuzarr.create_array(None, shape=3, dtype="f4", device="auto")
     assert (z.device, z.device_reason) == ("cpu", "auto: no NVIDIA driver was found")
     assert str(Device("cpu", "why")) == "cpu"
 

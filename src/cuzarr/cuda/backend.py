@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from cuzarr.cuda.placement import Mode, Placement
 from cuzarr.cuda.read_pass import CudaReadPass
+from cuzarr.cuda.rows import check_elements
 from cuzarr.cuda.runtime import DeviceArray, Runtime
 from cuzarr.cuda.shared import Shared
 from cuzarr.cuda.write_pass import CudaWritePass
@@ -56,6 +57,7 @@ class CudaBackend:
 
     def begin_read(self, job: Job, out: DeviceArray | None) -> CudaReadPass:
         """Start a read into ``out``, or into a new C-contiguous array."""
+        check_elements(job.dtype)
         if out is None:
             out = self.runtime.empty(job.plan.shape, job.dtype.newbyteorder("="))
         return CudaReadPass(self._shared, job, out)
@@ -66,4 +68,5 @@ class CudaBackend:
 
     def begin_write(self, job: Job, value: Any, write_empty_chunks: bool) -> CudaWritePass:
         """Start a write of ``value``: a NumPy array, an array of a device, or a scalar."""
+        check_elements(job.dtype)
         return CudaWritePass(self._shared, job, value, write_empty_chunks)

@@ -112,8 +112,6 @@ class RowCopy:
         first_bad: int,
     ) -> None:
         itemsize = array.dtype.itemsize
-        if itemsize not in ITEM_SIZES:
-            raise DeviceError(f"elements of {itemsize} bytes ({array.dtype}) cannot be on a device")
         if len(array.shape) > MAX_AXES:
             raise DeviceError(f"{len(array.shape)} dimensions: a device copies at most {MAX_AXES}")
         self._runtime, self._array, self._layout = runtime, array, layout
@@ -217,6 +215,12 @@ def split_rows(rows: PlanRows, points: int) -> list[tuple[slice, PlanRows]]:
         parts.append((slice(first, last), rows.take(slice(first, last))))
         first = last
     return parts
+
+
+def check_elements(dtype: np.dtype[Any]) -> None:
+    """Raise ``DeviceError`` for elements that cannot be on a device."""
+    if dtype.kind not in "biufc" or dtype.itemsize not in ITEM_SIZES or dtype.char in "gG":
+        raise DeviceError(f"elements of type {dtype} cannot be on a device")
 
 
 def c_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
