@@ -87,6 +87,8 @@ def test_numpy_types(dtype: str, options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", ML_DTYPES)
 def test_ml_types(name: str, options: dict[str, Any]) -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes")
+    if not hasattr(ml_dtypes, name):
+        pytest.skip(f"not in ml_dtypes {ml_dtypes.__version__}")
     dtype = np.dtype(getattr(ml_dtypes, name))
     array = cuzarr.create_array(None, shape=SHAPE, chunks=CHUNKS, dtype=dtype, **options)
     assert array.dtype == dtype
@@ -207,7 +209,7 @@ def test_data_types_by_other_names() -> None:
         def to_json(self, zarr_format: int) -> str:
             return "int16"
 
-    for given, dtype in [(OfZarrPython(), "i2"), ("S", "O"), ("U", STRING), (STRING, STRING)]:
+    for given, dtype in [(OfZarrPython(), "i2"), ("S", "O"), ("U", STRING), ("str", STRING)]:
         array = cuzarr.create_array({}, shape=(2,), dtype=given)
         assert array.dtype == np.dtype(dtype)
 
