@@ -182,3 +182,8 @@ def random_plan(
         )
     mask = rng.random(shape) < 0.01
     return plan_mask(mask, shape, chunk_shape), lambda array: array[mask]
+
+
+def bits(array: Any) -> bytes:
+    """Return the bytes in C order: NaNs must be equal too."""
+    return np.ascontiguousarray(array).tobytes()
