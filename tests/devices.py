@@ -27,14 +27,20 @@ ALWAYS = {"LZ4": 0, "Zstd": 0}
 
 
 @contextmanager
-def use_device(kind: str, seed: int = 1, device_decode: Mode = "checked") -> Iterator[str]:
-    """Yield the device name of ``kind``: "host", "emulated" or "cuda"."""
+def use_device(
+    kind: str, seed: int = 1, device_decode: Mode = "checked", **options: Any
+) -> Iterator[str]:
+    """Yield the device name of ``kind``: "host", "emulated" or "cuda".
+
+    ``options`` are those of the backend of an emulated device.
+    """
     if kind != "emulated":
-        with config.set({"cuda.placement": ALWAYS, "cuda.device_decode": device_decode}):
+        here = {"placement": ALWAYS, "device_decode": device_decode, "small_bytes": 0}
+        with config.set({f"cuda.{key}": value for key, value in here.items()}):
             yield "cpu" if kind == "host" else "cuda:0"
         return
     runtime = EmulatedRuntime(seed)
-    backend = CudaBackend(runtime, placement=ALWAYS, device_decode=device_decode)
+    backend = CudaBackend(runtime, placement=ALWAYS, device_decode=device_decode, **options)
     with (
         mock.patch.object(cuda, "open_backend", return_value=backend),
         mock.patch.object(device_module, "probe", return_value=Probe(1, "1 emulated device")),

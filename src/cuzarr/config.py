@@ -21,6 +21,8 @@ cuda.budget                  None       bytes of device scratch per call; None =
 cuda.slab_bytes              268435456  bytes of each pinned slab
 cuda.device_decode           "checked"  "checked", "trusted" or "host"
 cuda.placement               {}         overrides of the placement table (``cuda.placement``)
+cuda.small_bytes             None       bytes of chunks up to which the host reads for a device's
+                                        array; None = 1 MiB for each host thread
 ===========================  =========  ==========================================================
 
 The keys of zarr-python that mean the same are understood: ``array.order``,
@@ -50,6 +52,7 @@ DEFAULTS: dict[str, Any] = {
         "slab_bytes": 2**28,
         "device_decode": "checked",
         "placement": {},
+        "small_bytes": None,
     },
 }
 

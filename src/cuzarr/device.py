@@ -93,7 +93,7 @@ def open_backend(device: Device) -> Backend:
     """Return the backend of a device; one per device and process."""
     if device.name == "cpu":
         return _host()
-    return cuda.open_backend(int(device.name.partition(":")[2]))
+    return cuda.open_backend(int(device.name.partition(":")[2]), _host())
 
 
 @cache

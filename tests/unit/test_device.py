@@ -137,8 +137,8 @@ def test_the_host_backend_is_made_once() -> None:
 
 
 def test_the_backend_of_a_device_gets_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cuzarr.cuda.open_backend", lambda number: ("backend", number))
-    assert open_backend(Device("cuda:3", "")) == ("backend", 3)
+    monkeypatch.setattr("cuzarr.cuda.open_backend", lambda number, host: (number, host.name))
+    assert open_backend(Device("cuda:3", "")) == (3, "cpu")
 
 
 @pytest.mark.parametrize(

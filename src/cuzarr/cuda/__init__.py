@@ -8,18 +8,21 @@ from __future__ import annotations
 import importlib
 import warnings
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from cuzarr.config import config
 from cuzarr.cuda.backend import DEFAULT_BUDGET, CudaBackend
 from cuzarr.cuda.probe import FORKED, was_forked
+from cuzarr.engine.backend import Backend
 from cuzarr.errors import NoDeviceError
 
 __all__ = ["CudaBackend", "open_backend"]
 
 
-def open_backend(device_id: int) -> CudaBackend:
+def open_backend(device_id: int, host: Backend | None = None) -> CudaBackend:
     """Return the backend of a device as ``cuzarr.config`` describes it (keys ``cuda.*``).
+
+    ``host`` does what is too small for the device.
 
     One backend is made per device and configuration, at first use; that is when CUDA starts.
     Where no ``cuda.budget`` is set, it is a sixteenth of the device's memory, at least 1 GiB and
@@ -36,13 +39,15 @@ def open_backend(device_id: int) -> CudaBackend:
     """
     if was_forked():  # the device was chosen before the fork
         raise NoDeviceError(f"no device 'cuda:{device_id}': {FORKED}")
-    budget = config.get("cuda.budget")
+    budget, helper = config.get("cuda.budget"), cast("Any", host)
     return _backend(
         device_id,
         None if budget is None else int(budget),
         int(config.get("cuda.slab_bytes")),
         config.get("cuda.device_decode"),
         tuple(sorted(config.get("cuda.placement").items())),
+        helper,
+        config.get("cuda.small_bytes"),
     )
 
 
@@ -53,6 +58,8 @@ def _backend(
     slab_bytes: int,
     mode: Any,
     placement: tuple[tuple[str, int], ...],
+    host: Backend | None,
+    small_bytes: int | None,
 ) -> CudaBackend:
     runtime = _runtime(device_id)
     return CudaBackend(
@@ -61,6 +68,8 @@ def _backend(
         slab_bytes=slab_bytes,
         device_decode=mode,
         placement=dict(placement),
+        host=host,
+        small_bytes=small_bytes,
     )
 
 

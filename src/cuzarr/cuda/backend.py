@@ -16,8 +16,11 @@ from cuzarr.cuda.read_pass import CudaReadPass
 from cuzarr.cuda.rows import check_elements
 from cuzarr.cuda.runtime import DeviceArray, Runtime
 from cuzarr.cuda.shared import Shared
+from cuzarr.cuda.small import SmallReadPass, is_small
 from cuzarr.cuda.write_pass import CudaWritePass
+from cuzarr.engine.backend import Backend, ReadPass
 from cuzarr.engine.batch import Job
+from cuzarr.engine.pool import threads
 
 DEFAULT_BUDGET = 1 << 30
 DEFAULT_SLAB_BYTES = 1 << 28
@@ -32,13 +35,18 @@ class CudaBackend:
     budget : int
         Bytes of device scratch per call.
     slab_bytes : int
-        Bytes of each pinned slab; three are kept.
+        Bytes of each pinned slab; up to four are kept.
     device_decode : {"checked", "trusted", "host"}
         ``checked``: nvCOMP decodes what passed every check that headers and checksums allow.
         ``trusted``: checksums are verified on the device, not before. ``host``: the host decodes
         everything that is compressed.
     placement : mapping of str to int
         Least number of streams in a wave that the device decodes, by nvCOMP format.
+    host : Backend or None
+        Does the small reads (``cuda.small``).
+    small_bytes : int or None
+        Bytes of chunks up to which a read is small; None: 1 MiB for each host thread, which a host
+        decodes in about the time that a device takes for one stream.
     """
 
     def __init__(
@@ -49,15 +57,21 @@ class CudaBackend:
         slab_bytes: int = DEFAULT_SLAB_BYTES,
         device_decode: Mode = "checked",
         placement: Mapping[str, int] | None = None,
+        host: Backend | None = None,
+        small_bytes: int | None = None,
     ) -> None:
         self.runtime = runtime
+        self._host = host
         self.name = runtime.name
         decide = Placement(device_decode, runtime.nvcomp is not None, placement)
-        self._shared = Shared(runtime, budget, slab_bytes, decide)
+        small = threads() << 20 if small_bytes is None else small_bytes
+        self._shared = Shared(runtime, budget, slab_bytes, small, decide)
 
-    def begin_read(self, job: Job, out: DeviceArray | None) -> CudaReadPass:
+    def begin_read(self, job: Job, out: DeviceArray | None) -> ReadPass:
         """Start a read into ``out``, or into a new C-contiguous array."""
         check_elements(job.dtype)
+        if self._host is not None and is_small(self._shared, job, out):
+            return SmallReadPass(self._shared, self._host, job, out)
         if out is None:
             out = self.runtime.empty(job.plan.shape, job.dtype.newbyteorder("="))
         return CudaReadPass(self._shared, job, out)

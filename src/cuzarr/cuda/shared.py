@@ -11,7 +11,7 @@ from cuzarr.cuda.streams import LanePool
 
 MAX_WAVE_CHUNKS = 65536  #: per wave, so that its tables stay a few megabytes
 _SLABS = 4  #: kept: one is read into, one is uploaded, two hold what host threads decoded
-_TABLE_SLAB_BYTES = 64 * 2**20  #: kept for tables
+_TABLE_SLAB_BYTES = 64 * 2**20  #: kept for tables and small results
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Shared:
         Bytes of device scratch per call.
     slab_bytes : int
         Bytes of each pinned slab.
+    small_bytes : int
+        Chunks and results of a read up to which the host backend does it, if there is one.
     placement : Placement
     slabs, table_slabs : SlabPool
     lanes : LanePool
@@ -33,6 +35,7 @@ class Shared:
     runtime: Runtime
     budget: int
     slab_bytes: int
+    small_bytes: int
     placement: Placement
     slabs: SlabPool = field(init=False)
     table_slabs: SlabPool = field(init=False)
