@@ -74,7 +74,7 @@ part() { # part NAME SECONDS MODULE [EXTRA PATH]: the budget is for the part its
 }
 
 setup
-common="$site:src:.${PYTHONPATH:+:$PYTHONPATH}"
+common="$site:$PWD/src:$PWD${PYTHONPATH:+:$PYTHONPATH}" # absolute: tests start processes elsewhere
 # A regular package "nvidia" elsewhere would hide the wheel's folder: let the loader find the library.
 export LD_LIBRARY_PATH="$site/nvidia/libnvcomp/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 for name in "${parts[@]}"; do

@@ -32,12 +32,11 @@ class Machine:
         self.devices, self.current = devices, 0
         self.streams: list[Stream] = []
         self.log: list[tuple[Any, ...]] = []
-        self.fail: Exception | None = None
+        self.fail: list[Exception] = []  # of the next calls
 
     def note(self, *what: Any) -> None:
-        if self.fail is not None:
-            failure, self.fail = self.fail, None
-            raise failure
+        if self.fail:
+            raise self.fail.pop(0)
         self.log.append((*what, self.current))
 
 
@@ -183,6 +182,9 @@ def build() -> dict[str, types.ModuleType]:
         asarray=lambda value: ndarray(_adopted(value), machine.current),
         from_dlpack=lambda value: ndarray(value.host, machine.current),
         asnumpy=lambda array: array.host.copy(),
+        get_default_memory_pool=lambda: types.SimpleNamespace(
+            free_all_blocks=lambda: machine.log.append(("free_all_blocks", machine.current))
+        ),
     )  # fmt: skip
     return {"cupy": cupy, "cupy.cuda": cuda, "cupy.cuda.runtime": runtime}
 

@@ -128,14 +128,20 @@ def test_failures_are_device_errors(runtime: Any) -> None:
         fake_cupy.CUDARuntimeError("cudaErrorIllegalAddress"),
         fake_cupy.CUDADriverError("CUDA_ERROR_INVALID_IMAGE"),
     ):
-        fake_cupy.machine.fail = failure
+        fake_cupy.machine.fail = [failure]
         with pytest.raises(DeviceError, match=str(failure)):
             runtime.record(stream)
-    fake_cupy.machine.fail = fake_cupy.OutOfMemoryError()
+    fake_cupy.machine.fail = [fake_cupy.OutOfMemoryError()] * 2
     with pytest.raises(DeviceMemoryError, match="4096 bytes asked for, 1000 of 2000 are free"):
         runtime.alloc(4096, stream)
     assert fake_cupy.machine.current == 0
     assert fake_cupy.machine.streams == []
+
+
+def test_a_pool_at_its_limit_gives_blocks_of_other_streams_back(runtime: Any) -> None:
+    fake_cupy.machine.fail = [fake_cupy.OutOfMemoryError()]
+    assert runtime.alloc(64, runtime.new_stream()).nbytes == 64
+    assert ("free_all_blocks", 1) in log()
 
 
 def test_arrays(runtime: Any) -> None:

@@ -15,6 +15,7 @@ import pytest
 from cuzarr.cuda.backend import CudaBackend
 from cuzarr.cuda.probe import probe
 from cuzarr.engine.read import read
+from cuzarr.host.backend import HostBackend
 from cuzarr.plan import plan_coordinate
 from tests.contract.cuda_cases import ALWAYS, Stored, smooth
 from tests.contract.test_cuda_decode import LITTLE, ZSTD, blosc
@@ -50,9 +51,9 @@ def test_reads_on_a_busy_stream(stored: Stored, backend: CudaBackend) -> None:
     """The output's memory is still written by queued work when the read starts."""
     cupy = pytest.importorskip("cupy")
     with cupy.cuda.Stream(non_blocking=True):
-        busy = cupy.ones((4096, 4096), "f4")
-        for _ in range(20):
-            busy = busy @ busy * np.float32(1e-4)
+        busy = cupy.ones(1 << 26, "f4")
+        for _ in range(100):
+            busy = busy * np.float32(1.0001)
         out = cupy.empty(SHAPE, "f4")
         out.fill(-1)
         found = read_device(stored, backend, out)
@@ -107,6 +108,40 @@ def test_a_limited_pool(stored: Stored) -> None:
         pool.set_limit(0)
     found = read_device(stored, backend)
     np.testing.assert_array_equal(cupy.asnumpy(found), stored.data)
+
+
+def test_waves_are_halved_where_the_pool_is_limited(stored: Stored) -> None:
+    cupy = pytest.importorskip("cupy")
+    pool = cupy.get_default_memory_pool()
+    backend = make_backend(slab_bytes=1 << 18)
+    pool.free_all_blocks()
+    pool.set_limit(pool.used_bytes() + stored.data.nbytes + 2**18)
+    try:
+        found = read_device(stored, backend)
+        np.testing.assert_array_equal(cupy.asnumpy(found), stored.data)
+    finally:
+        pool.set_limit(0)
+
+
+def test_several_waves_at_a_time(stored: Stored) -> None:
+    cupy = pytest.importorskip("cupy")
+    for slab_bytes in (1 << 15, 1 << 17):
+        backend = make_backend(slab_bytes=slab_bytes)
+        for _ in range(20):
+            found = read_device(stored, backend)
+            np.testing.assert_array_equal(cupy.asnumpy(found), stored.data)
+
+
+def test_small_reads_are_ordered_on_the_caller_stream(stored: Stored) -> None:
+    cupy = pytest.importorskip("cupy")
+    backend = make_backend(host=HostBackend())
+    with cupy.cuda.Stream(non_blocking=True):
+        found = []
+        for _ in range(50):
+            found.append(read_device(stored, backend) + 1)
+            cupy.full(SHAPE, 7, "f4")  # takes a block that was freed
+        for part in found:
+            np.testing.assert_array_equal(cupy.asnumpy(part), stored.data + 1)
 
 
 def test_torch_tensors_as_values(stored: Stored, backend: CudaBackend) -> None:

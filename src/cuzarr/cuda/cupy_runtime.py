@@ -16,7 +16,7 @@ status instead of raising; a kernel argument that is a NumPy scalar is passed by
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,7 +110,7 @@ class CupyRuntime:
     def alloc(self, nbytes: int, stream: Stream) -> DeviceBuffer:
         """Allocate from CuPy's pool under ``stream``."""
         with self._current(nbytes), stream:
-            return _Buffer(cupy.cuda.alloc(max(1, nbytes)), nbytes)
+            return _Buffer(_with_freed(cupy.cuda.alloc, max(1, nbytes)), nbytes)
 
     def pinned(self, nbytes: int) -> PinnedBuffer:
         """Allocate page-locked host memory."""
@@ -170,7 +170,7 @@ class CupyRuntime:
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceArray:
         """Allocate a C-contiguous array under the caller's stream."""
         with self._current(math.prod(shape) * dtype.itemsize):
-            return cupy.empty(shape, dtype.newbyteorder("="))
+            return _with_freed(cupy.empty, shape, dtype.newbyteorder("="))
 
     def is_device_array(self, value: Any) -> bool:
         """Whether ``value`` already lives on this device."""
@@ -273,6 +273,19 @@ class _DeviceNvComp:
         """Queue one batched decompression."""
         with self._runtime._current():
             self._library.decompress(*args)
+
+
+def _with_freed(allocate: Callable[..., Any], *args: Any) -> Any:
+    """Allocate, if need be after the pool gave back what it holds for the other streams.
+
+    The pool does that itself when the device has no more, but not when it meets its own limit. What
+    work in flight still uses is not lost: ``cudaFree`` waits for it.
+    """
+    try:
+        return allocate(*args)
+    except cupy.cuda.memory.OutOfMemoryError:
+        cupy.get_default_memory_pool().free_all_blocks()
+        return allocate(*args)
 
 
 class _Current:
