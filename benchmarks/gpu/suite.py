@@ -20,7 +20,16 @@ from benchmarks.gpu.part import Part
 from benchmarks.machine import ROOT
 from benchmarks.peers import CORES
 
-_COMMON = ["-q", "-p", "no:cacheprovider", "--tb=short", "-m", "not slow and not asan"]
+_COMMON = [
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:benchmark",
+    "--tb=short",
+    "-m",
+    "not slow and not asan",
+]
 _ON_DEVICE = ["tests/gpu", "tests/contract", "tests/property"]
 _WITH_DEVICE = "cuda or devices or gpu or property"  # of the names of the files
 _NOT_HERE = [

@@ -130,6 +130,7 @@ def _translation_unit(compiler: str, sources: list[Path], kernels: Path, scratch
 
 
 _TABLE = """
+#undef __noinline__  // the standard library of newer compilers uses it as an attribute's name
 #include <string>
 #include <utility>
 namespace {
