@@ -78,10 +78,16 @@ int blosc_block(const uint8_t *src, int64_t size, const BloscHeader *header, int
     return count;
 }
 
+/* Whether to stop early pays: LZ4's partial decoder copies the match it stops in byte by byte, and
+ * streams of few bytes are nothing but long matches. */
+static int stops_early(int64_t size, int64_t wanted, int64_t dst_size) {
+    return codecs.lz4_partial && wanted < dst_size - dst_size / 16 && size > dst_size / 16;
+}
+
 /* Decode at least the first `wanted` of dst_size bytes. */
 static int decode_stream(int32_t format, const uint8_t *src, int64_t size, uint8_t *dst,
                          int64_t wanted, int64_t dst_size) {
-    if (format == 1 && wanted < dst_size && codecs.lz4_partial)
+    if (format == 1 && stops_early(size, wanted, dst_size))
         return codecs.lz4_partial((const char *)src, (char *)dst, (int)size, (int)wanted,
                                   (int)wanted) == wanted;
     switch (format) {
