@@ -38,13 +38,15 @@ def versions(packages: tuple[str, ...] = _PACKAGES) -> dict[str, str]:
 def commit() -> str:
     """Return the commit of the working tree, with "+" where tracked files were changed.
 
-    A tree that was copied without its history says so through ``CUZARR_COMMIT``.
+    A tree that was copied without its history says which it is through ``CUZARR_COMMIT``.
     """
+    if "CUZARR_COMMIT" in os.environ:
+        return os.environ["CUZARR_COMMIT"]
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("CUZARR_COMMIT", "unknown")
+        return "unknown"
     return head + ("+" if changed else "")
 
 

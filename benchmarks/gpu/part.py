@@ -119,12 +119,16 @@ class Part:
             }
         return line
 
-    def finish(self) -> int:
-        """Write the document; return 1 where a value was wrong or cuzarr failed."""
+    def write(self) -> None:
+        """Write the document as it is."""
         self.document["seconds"] = round(time.monotonic() - self.started, 1)
         self.out.mkdir(parents=True, exist_ok=True)
         path = self.out / f"{self.name}.json"
         path.write_text(json.dumps(self.document, indent=1) + "\n")
+
+    def finish(self) -> int:
+        """Write the document; return 1 where a value was wrong or cuzarr failed."""
+        self.write()
         bad = [
             f"{line['name']} from {line['source']}: {name}: {result['error']}"
             for line in self.document["cases"]
