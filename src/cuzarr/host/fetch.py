@@ -2,7 +2,7 @@
 
 1. A store that reads into given memory fills the thread's slab; what did not fit is read again
    into a larger one.
-2. Any other store gives bytes objects, whose addresses are taken.
+2. Of any other the addresses of its bytes are taken.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from cuzarr.engine.address import describe_status
 from cuzarr.engine.batch import Job, Wave
 from cuzarr.errors import ChunkDecodeError, StoreError
 from cuzarr.storage.base import ReadInto, RequestBatch, Status, Store
+from cuzarr.storage.located import locate
 
 Column = npt.NDArray[Any]
 _scratch = local()
@@ -71,7 +72,7 @@ def fetch_run(job: Job, wave: Wave, expected: int) -> Encoded:
         limit = 2**63 if job.chain.decoded_size is None else 4 * expected + _KEPT
         found = (
             _read_into(job.store, batch, expected, limit) if isinstance(job.store, ReadInto)
-            else _get_many(job.store, batch)
+            else _locate(job.store, batch)
         )  # fmt: skip
         where = slice(None) if rows is None else rows
         pointers[where], sizes[where] = found.pointers, found.sizes
@@ -119,13 +120,11 @@ def _read_into(store: ReadInto, batch: RequestBatch, expected: int, limit: int) 
     return Encoded(pointers, sizes, owners)
 
 
-def _get_many(store: Store, batch: RequestBatch) -> Encoded:
-    answer = store.get_many(batch)
-    if answer.statuses.any():
-        _check(batch, answer.statuses)
-    arrays = [None if v is None else np.frombuffer(v, np.uint8) for v in answer.values]
-    pointers = np.array([0 if a is None else (a.ctypes.data or 1) for a in arrays], np.uint64)
-    return Encoded(pointers, np.asarray(answer.sizes), tuple(arrays))
+def _locate(store: Store, batch: RequestBatch) -> Encoded:
+    found = locate(store, batch)
+    if found.statuses.any():
+        _check(batch, found.statuses)
+    return Encoded(found.pointers, found.sizes, (found.owners,))
 
 
 def _check(batch: RequestBatch, statuses: Column) -> None:

@@ -47,11 +47,14 @@ HAVE_NATIVE = extension is not None and _wanted
 blosc_streams = calls.blosc_streams
 codecs_available = calls.codecs_available
 copy_rows = calls.copy_rows
+copy_values = calls.copy_values
 crc32c = calls.crc32c
 decode_batch = calls.decode_batch
+find_values = calls.find_values
 format_keys = calls.format_keys
 read_files = calls.read_files
 read_wave = calls.read_wave
+value_addresses = calls.value_addresses
 zstd_frames = calls.zstd_frames
 
 __all__ = [
@@ -63,10 +66,13 @@ __all__ = [
     "blosc_streams",
     "codecs_available",
     "copy_rows",
+    "copy_values",
     "crc32c",
     "decode_batch",
+    "find_values",
     "format_keys",
     "read_files",
     "read_wave",
+    "value_addresses",
     "zstd_frames",
 ]

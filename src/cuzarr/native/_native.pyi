@@ -103,3 +103,16 @@ def zstd_frames(
     /,
 ) -> None: ...
 def crc32c(data: Any, /) -> int: ...
+def find_values(
+    mapping: Any,
+    keys: bytes,
+    offsets: Any,
+    starts: Any,
+    lengths: Any,
+    pointers: Any,
+    sizes: Any,
+    statuses: Any,
+    /,
+) -> list[Any]: ...
+def value_addresses(values: Any, pointers: Any, sizes: Any, statuses: Any, /) -> list[Any]: ...
+def copy_values(pointers: Any, sizes: Any, positions: Any, slab: Any, threads: int, /) -> None: ...

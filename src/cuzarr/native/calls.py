@@ -370,6 +370,67 @@ class Calls:
         self._do.zstd_frames(_uint64("ptrs", ptrs), _int64("sizes", sizes), statuses, *columns)
         return ZstdFrames(statuses, *columns)
 
+    def find_values(
+        self, mapping: dict[str, Any], keys: bytes, offsets: Int64, starts: Int64, lengths: Int64
+    ) -> tuple[list[Any], UInt64, Int64, Int32]:
+        """Find byte ranges of many values of a dict, where they lie.
+
+        Parameters
+        ----------
+        mapping : dict
+            Itself, no subclass.
+        keys, offsets, starts, lengths
+            As for :meth:`read_files`.
+
+        Returns
+        -------
+        owners : list
+            Keeps the memory: the addresses hold as long as it lives.
+        pointers : (n,) uint64
+            0 unless the status is ``READ_OK``.
+        sizes : (n,) int64
+            Bytes; -1 unless the status is ``READ_OK``.
+        statuses : (n,) int32
+            ``READ_OK``, ``READ_MISSING``, ``READ_SHORT``, or -1: no contiguous buffer.
+        """
+        pointers, sizes, statuses = _addresses(len(starts))
+        owners = self._do.find_values(
+            mapping, keys, _int64("offsets", offsets), _int64("starts", starts),
+            _int64("lengths", lengths), pointers, sizes, statuses,
+        )  # fmt: skip
+        return owners, pointers, sizes, statuses
+
+    def value_addresses(self, values: list[Any]) -> tuple[list[Any], UInt64, Int64, Int32]:
+        """Find where bytes-like values lie; None is missing. Results as :meth:`find_values`."""
+        pointers, sizes, statuses = _addresses(len(values))
+        owners = self._do.value_addresses(values, pointers, sizes, statuses)
+        return owners, pointers, sizes, statuses
+
+    def copy_values(
+        self, pointers: UInt64, sizes: Int64, positions: Int64, slab: Buffer, threads: int = 1
+    ) -> None:
+        """Copy many values into one slab; the GIL is released once.
+
+        Parameters
+        ----------
+        pointers, sizes : (n,) uint64, (n,) int64
+            The addresses are trusted; 0 = missing, skipped.
+        positions : (n,) int64
+            In the slab; where they overlap, any of the bytes may end up there.
+        slab : writable bytes-like
+        threads : int
+            The calling one included.
+
+        Raises
+        ------
+        ValueError
+            A value reaches outside the slab.
+        """
+        self._do.copy_values(
+            _uint64("pointers", pointers), _int64("sizes", sizes),
+            _int64("positions", positions), slab, max(int(threads), 1),
+        )  # fmt: skip
+
     def crc32c(self, data: Buffer) -> int:
         """Return the CRC-32C (Castagnoli) of contiguous bytes."""
         crc: int = self._do.crc32c(data)
@@ -396,6 +457,10 @@ def _rows(
         _int64("chunk_strides", chunk_strides), int(array_ptr),
         _int64("array_strides", array_strides), int(itemsize), int(swap_unit), fill,
     )  # fmt: skip
+
+
+def _addresses(n: int) -> tuple[UInt64, Int64, Int32]:
+    return np.empty(n, np.uint64), np.empty(n, np.int64), np.empty(n, np.int32)
 
 
 def _int64(name: str, column: npt.NDArray[Any]) -> Int64:

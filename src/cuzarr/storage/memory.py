@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from cuzarr import native
 from cuzarr.storage.base import BytesLike, Names, RequestBatch, Status, Values
+from cuzarr.storage.located import Located
 from cuzarr.storage.prefix import batch_keys, check_batch, check_key, check_prefix
 from cuzarr.storage.status import byte_view, count_bytes, refuse_write, span, status_error
 
@@ -77,6 +79,23 @@ class MemoryStore:
                 statuses.append(status)
         sizes = np.array(count_bytes(values), np.int64)
         return Values(values, sizes, np.array(statuses, np.int32))
+
+    def locate(self, batch: RequestBatch) -> Located:
+        """Find many byte ranges where they lie; nothing is copied."""
+        if not self.in_memory or type(self).get_many is not MemoryStore.get_many:
+            return Located.of(self.get_many(batch), batch)
+        check_batch(batch)
+        try:
+            owners, pointers, sizes, statuses = native.find_values(
+                self.store_dict,  # type: ignore[arg-type]
+                batch.keys, batch.offsets, batch.starts, batch.lengths,
+            )  # fmt: skip
+        except UnicodeDecodeError:
+            batch_keys(batch)  # raises, and says so
+            raise
+        if (statuses < 0).any():
+            return Located.of(self.get_many(batch), batch)  # raises, and names the key
+        return Located(pointers, sizes, statuses, owners)
 
     def set_many(self, keys: Sequence[str], values: Sequence[BytesLike]) -> None:
         """Write many whole objects."""

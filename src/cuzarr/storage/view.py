@@ -14,6 +14,7 @@ from cuzarr.storage.base import (
     Store,
     Values,
 )
+from cuzarr.storage.located import Located, Locating
 from cuzarr.storage.status import refuse_write
 
 
@@ -31,7 +32,6 @@ class ReadOnlyStore:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.parallel_safe = store.parallel_safe
-        self.in_memory = bool(getattr(store, "in_memory", False))
 
     def __str__(self) -> str:
         return str(self.store)
@@ -91,6 +91,20 @@ class ReadOnlyStore:
         """Do nothing: the store belongs to the one who made it."""
 
 
+class _ReadOnlyLocating(ReadOnlyStore):
+    """The view of a store whose objects may lie in memory."""
+
+    store: Locating  # type: ignore[assignment]
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.in_memory = self.store.in_memory
+
+    def locate(self, batch: RequestBatch) -> Located:
+        """Find many byte ranges."""
+        return self.store.locate(batch)
+
+
 class _ReadOnlyReadInto(ReadOnlyStore):
     """The view of a store that can place bytes into a slab."""
 
@@ -118,6 +132,8 @@ def read_only_view(store: Store) -> Store:
     """
     if store.read_only:
         return store
+    if isinstance(store, Locating):
+        return _ReadOnlyLocating(store)
     if not isinstance(store, ReadInto):
         return ReadOnlyStore(store)
     return _ReadOnlyFiles(store) if isinstance(store, FileSource) else _ReadOnlyReadInto(store)

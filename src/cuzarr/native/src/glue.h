@@ -70,4 +70,9 @@ int take_ranges(Buffers *buffers, FileRanges *ranges, Py_ssize_t n, const char *
 PyObject *py_copy_rows(PyObject *self, PyObject *args);
 PyObject *py_read_wave(PyObject *self, PyObject *args);
 
+/* values.c */
+PyObject *py_find_values(PyObject *self, PyObject *args);
+PyObject *py_value_addresses(PyObject *self, PyObject *args);
+PyObject *py_copy_values(PyObject *self, PyObject *args);
+
 #endif

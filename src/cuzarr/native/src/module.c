@@ -323,6 +323,9 @@ static PyMethodDef methods[] = {
     {"blosc_fill", py_blosc_fill, METH_VARARGS, NULL},
     {"zstd_frames", py_zstd_frames, METH_VARARGS, NULL},
     {"crc32c", py_crc32c, METH_O, NULL},
+    {"find_values", py_find_values, METH_VARARGS, NULL},
+    {"value_addresses", py_value_addresses, METH_VARARGS, NULL},
+    {"copy_values", py_copy_values, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
