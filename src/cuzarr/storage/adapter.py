@@ -8,22 +8,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-
 from cuzarr.errors import CuzarrError, StoreError
-from cuzarr.storage.base import BytesLike, Names, RequestBatch, Status, Values
-from cuzarr.storage.prefix import batch_keys, check_batch, check_key, check_prefix
+from cuzarr.storage.base import BytesLike, Status
+from cuzarr.storage.by_key import ByKey
+from cuzarr.storage.prefix import check_prefix
 from cuzarr.storage.status import (
     byte_view,
-    count_bytes,
     errno_status,
     refuse_write,
     span,
-    status_error,
 )
 
 
@@ -65,7 +62,7 @@ class RangeReader(Protocol):
         ...
 
 
-class BatchAdapter:
+class BatchAdapter(ByKey):
     """A batch store over a :class:`KeyStore`.
 
     Parameters
@@ -105,35 +102,6 @@ class BatchAdapter:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["inner"], read_only=state["read_only"])  # type: ignore[misc]
 
-    def get_many(self, batch: RequestBatch) -> Values:
-        """Read many byte ranges, one after another."""
-        check_batch(batch)
-        values: list[BytesLike | None] = []
-        statuses: list[int] = []
-        for key, start, length in zip(
-            batch_keys(batch), batch.starts.tolist(), batch.lengths.tolist(), strict=True
-        ):
-            value, status = self._read(key, start, length)
-            values.append(value)
-            statuses.append(status)
-        sizes = np.array(count_bytes(values), np.int64)
-        return Values(values, sizes, np.array(statuses, np.int32))
-
-    def set_many(self, keys: Sequence[str], values: Sequence[BytesLike]) -> None:
-        """Write many whole objects."""
-        for key, value in zip(keys, values, strict=True):
-            self.set(key, value)
-
-    def get(self, key: str, start: int = 0, length: int = -1) -> bytes | None:
-        """Read one byte range, or None where the key is missing."""
-        check_key(key)
-        value, status = self._read(key, start, length)
-        if status == Status.MISSING:
-            return None
-        if value is None:
-            raise status_error(self, key, status)
-        return bytes(value)
-
     def set(self, key: str, value: BytesLike) -> None:
         """Write one whole object."""
         self._check_writable(key)
@@ -154,10 +122,6 @@ class BatchAdapter:
             raise refuse_write(self, prefix)
         self.delete(list(self.list(prefix)))
 
-    def exists(self, key: str) -> bool:
-        """Whether the key is stored."""
-        return self.size(key) is not None
-
     def size(self, key: str) -> int | None:
         """Bytes stored at a key, or None where it is missing; reads the object."""
         value = self.get(key)
@@ -169,11 +133,6 @@ class BatchAdapter:
         start = f"{prefix}/" if prefix else ""
         with self._calling(prefix, "list"):
             return iter([key for key in self.inner.list(start) if key.startswith(start)])
-
-    def list_dir(self, prefix: str = "") -> Names:
-        """Names of the direct children of ``prefix``, sorted."""
-        skip = len(check_prefix(prefix)) + 1 if prefix.rstrip("/") else 0
-        return sorted({key[skip:].partition("/")[0] for key in self.list(prefix)})
 
     def close(self) -> None:
         """Close the inner store, if it can be closed."""
@@ -221,11 +180,6 @@ class BatchAdapter:
         if len(view) < wanted or length > wanted:
             return None, Status.SHORT
         return (view[:length] if length >= 0 else view), Status.OK
-
-    def _check_writable(self, key: str) -> None:
-        if self.read_only:
-            raise refuse_write(self, key)
-        check_key(key)
 
     def _order(self) -> AbstractContextManager[Any]:
         return self._lock if self._in_order else nullcontext()

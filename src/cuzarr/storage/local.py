@@ -20,7 +20,8 @@ import numpy as np
 
 from cuzarr import native
 from cuzarr.errors import InvalidKeyError, StoreError
-from cuzarr.storage.base import BytesLike, Names, Placed, RequestBatch, Status, Values
+from cuzarr.storage.base import BytesLike, Names, Placed, RequestBatch, Status
+from cuzarr.storage.by_key import ByKey
 from cuzarr.storage.files import (
     READ_FLAGS,
     TEMPORARY,
@@ -29,20 +30,18 @@ from cuzarr.storage.files import (
     sync_directory,
 )
 from cuzarr.storage.links import LinkGuard
-from cuzarr.storage.prefix import batch_keys, check_batch, check_key, check_prefix
+from cuzarr.storage.prefix import check_batch, check_key, check_prefix
 from cuzarr.storage.status import (
     byte_view,
-    count_bytes,
     errno_status,
     refuse_write,
-    status_error,
 )
 
 _ALIGN = 16
 _ATTEMPTS = 100
 
 
-class LocalStore:
+class LocalStore(ByKey):
     """Objects in files below a directory.
 
     Parameters
@@ -91,20 +90,6 @@ class LocalStore:
     def __hash__(self) -> int:
         return hash(self._identity())
 
-    def get_many(self, batch: RequestBatch) -> Values:
-        """Read many byte ranges."""
-        check_batch(batch)
-        values: list[BytesLike | None] = []
-        statuses: list[int] = []
-        for key, start, length in zip(
-            batch_keys(batch), batch.starts.tolist(), batch.lengths.tolist(), strict=True
-        ):
-            value, status = self._read(key, start, length)
-            values.append(value)
-            statuses.append(status)
-        sizes = np.array(count_bytes(values), np.int64)
-        return Values(values, sizes, np.array(statuses, np.int32))
-
     def file_root(self, batch: RequestBatch) -> str:
         """Check the keys of a batch and return the directory that they are relative to."""
         check_batch(batch)
@@ -121,19 +106,6 @@ class LocalStore:
         placed = Placed(positions, sizes, statuses, used)
         linked = np.flatnonzero(statuses == Status.ERRNO + errno.ELOOP)
         return self._place_linked(batch, slab, placed, linked.tolist()) if len(linked) else placed
-
-    def set_many(self, keys: Sequence[str], values: Sequence[BytesLike]) -> None:
-        """Write many whole objects; each is replaced atomically or not at all."""
-        for key, value in zip(keys, values, strict=True):
-            self.set(key, value)
-
-    def get(self, key: str, start: int = 0, length: int = -1) -> bytes | None:
-        """Read one byte range, or None where the key is missing."""
-        check_key(key)
-        value, status = self._read(key, start, length)
-        if status not in (Status.OK, Status.MISSING):
-            raise status_error(self, key, status)
-        return value
 
     def set(self, key: str, value: BytesLike) -> None:
         """Write one whole object."""
@@ -174,10 +146,6 @@ class LocalStore:
         self._links.clear()
         if prefix:
             self._prune(directory)
-
-    def exists(self, key: str) -> bool:
-        """Whether the key is stored."""
-        return self.size(key) is not None
 
     def size(self, key: str) -> int | None:
         """Bytes stored at a key, or None where it is missing."""

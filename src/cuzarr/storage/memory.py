@@ -9,20 +9,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import numpy as np
-
 from cuzarr import native
-from cuzarr.storage.base import BytesLike, Names, RequestBatch, Status, Values
+from cuzarr.storage.base import BytesLike, RequestBatch, Status
+from cuzarr.storage.by_key import ByKey
 from cuzarr.storage.located import Located
 from cuzarr.storage.prefix import batch_keys, check_batch, check_key, check_prefix
-from cuzarr.storage.status import byte_view, count_bytes, refuse_write, span, status_error
+from cuzarr.storage.status import byte_view, refuse_write, span
 
 
-class MemoryStore:
+class MemoryStore(ByKey):
     """Objects in a mapping.
 
     Parameters
@@ -66,20 +65,6 @@ class MemoryStore:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["store_dict"], read_only=state["read_only"])  # type: ignore[misc]
 
-    def get_many(self, batch: RequestBatch) -> Values:
-        """Read many byte ranges; values are the stored objects, or views of them."""
-        check_batch(batch)
-        keys, starts, lengths = batch_keys(batch), batch.starts.tolist(), batch.lengths.tolist()
-        values: list[BytesLike | None] = []
-        statuses: list[int] = []
-        with self._reading():
-            for key, start, length in zip(keys, starts, lengths, strict=True):
-                value, status = self._read(key, start, length)
-                values.append(value)
-                statuses.append(status)
-        sizes = np.array(count_bytes(values), np.int64)
-        return Values(values, sizes, np.array(statuses, np.int32))
-
     def locate(self, batch: RequestBatch) -> Located:
         """Find many byte ranges where they lie; nothing is copied."""
         if not self.in_memory or type(self).get_many is not MemoryStore.get_many:
@@ -97,27 +82,9 @@ class MemoryStore:
             return Located.of(self.get_many(batch), batch)  # raises, and names the key
         return Located(pointers, sizes, statuses, owners)
 
-    def set_many(self, keys: Sequence[str], values: Sequence[BytesLike]) -> None:
-        """Write many whole objects."""
-        for key, value in zip(keys, values, strict=True):
-            self.set(key, value)
-
-    def get(self, key: str, start: int = 0, length: int = -1) -> bytes | None:
-        """Read one byte range, or None where the key is missing."""
-        check_key(key)
-        with self._reading():
-            value, status = self._read(key, start, length)
-        if status == Status.MISSING:
-            return None
-        if value is None:
-            raise status_error(self, key, status)
-        return bytes(value)
-
     def set(self, key: str, value: BytesLike) -> None:
         """Write one whole object."""
-        if self.read_only:
-            raise refuse_write(self, key)
-        check_key(key)
+        self._check_writable(key)
         copy = bytes(byte_view(value, self, key))
         with self._lock:
             self.store_dict[key] = copy
@@ -125,9 +92,7 @@ class MemoryStore:
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; missing keys are no error."""
         for key in keys:
-            if self.read_only:
-                raise refuse_write(self, key)
-            check_key(key)
+            self._check_writable(key)
             with self._lock:
                 self.store_dict.pop(key, None)
 
@@ -161,11 +126,6 @@ class MemoryStore:
         with self._lock:
             keys = [key for key in list(self.store_dict) if isinstance(key, str)]
         return iter([key for key in keys if key.startswith(f"{prefix}/")] if prefix else keys)
-
-    def list_dir(self, prefix: str = "") -> Names:
-        """Names of the direct children of ``prefix``, sorted."""
-        skip = len(check_prefix(prefix)) + 1 if prefix.rstrip("/") else 0
-        return sorted({key[skip:].partition("/")[0] for key in self.list(prefix)})
 
     def close(self) -> None:
         """Do nothing: the mapping belongs to the caller."""

@@ -15,22 +15,19 @@ import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, Self
 
-import numpy as np
-
 from cuzarr.errors import InvalidKeyError, StoreError
-from cuzarr.storage.base import BytesLike, Names, RequestBatch, Status, Values
-from cuzarr.storage.prefix import batch_keys, check_batch, check_key, check_prefix
+from cuzarr.storage.base import BytesLike, Status
+from cuzarr.storage.by_key import ByKey
+from cuzarr.storage.prefix import check_key, check_prefix
 from cuzarr.storage.status import (
     byte_view,
-    count_bytes,
     errno_status,
     refuse_write,
     span,
-    status_error,
 )
 
 _HEADER = struct.Struct("<4s22xHH")  # local file header: magic, lengths of name and extra field
@@ -39,7 +36,7 @@ _ENCRYPTED = 0x1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-class ZipStore:
+class ZipStore(ByKey):
     """Objects in a zip archive.
 
     Parameters
@@ -108,33 +105,6 @@ class ZipStore:
             raise TypeError(f"{self} is open for writing: only one process may have it")
         return _reopen, (self.path, self.max_inflated)
 
-    def get_many(self, batch: RequestBatch) -> Values:
-        """Read many byte ranges."""
-        check_batch(batch)
-        values: list[BytesLike | None] = []
-        statuses: list[int] = []
-        for key, start, length in zip(
-            batch_keys(batch), batch.starts.tolist(), batch.lengths.tolist(), strict=True
-        ):
-            value, status = self._read(key, start, length)
-            values.append(value)
-            statuses.append(status)
-        sizes = np.array(count_bytes(values), np.int64)
-        return Values(values, sizes, np.array(statuses, np.int32))
-
-    def set_many(self, keys: Sequence[str], values: Sequence[BytesLike]) -> None:
-        """Write many whole objects."""
-        for key, value in zip(keys, values, strict=True):
-            self.set(key, value)
-
-    def get(self, key: str, start: int = 0, length: int = -1) -> bytes | None:
-        """Read one byte range, or None where the key is missing."""
-        check_key(key)
-        value, status = self._read(key, start, length)
-        if status not in (Status.OK, Status.MISSING):
-            raise status_error(self, key, status)
-        return value
-
     def set(self, key: str, value: BytesLike) -> None:
         """Write one whole object."""
         self._check_writable(key)
@@ -171,10 +141,6 @@ class ZipStore:
             raise refuse_write(self, prefix)
         self.delete(list(self.list(prefix)))
 
-    def exists(self, key: str) -> bool:
-        """Whether the key is stored."""
-        return self.size(key) is not None
-
     def size(self, key: str) -> int | None:
         """Bytes stored at a key, or None where it is missing."""
         check_key(key)
@@ -188,11 +154,6 @@ class ZipStore:
         with self._looking():
             names = list(self._table())
         return iter([name for name in names if name.startswith(start) and name[-1] != "/"])
-
-    def list_dir(self, prefix: str = "") -> Names:
-        """Names of the direct children of ``prefix``, sorted."""
-        skip = len(check_prefix(prefix)) + 1 if prefix.rstrip("/") else 0
-        return sorted({key[skip:].partition("/")[0] for key in self.list(prefix)})
 
     def close(self) -> None:
         """Write the table of contents and close the file."""
@@ -293,11 +254,6 @@ class ZipStore:
         return StoreError(f"cannot read {info.filename!r} in {self}: {cause}")
 
     # -- writing -----------------------------------------------------------------------------
-
-    def _check_writable(self, key: str) -> None:
-        if self.read_only:
-            raise refuse_write(self, key)
-        check_key(key)
 
     def _forget(self, key: str) -> zipfile.ZipInfo | None:
         """Take an object, and any older one of that name, out of the table."""
