@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from cuzarr import display, nodes
 from cuzarr.aio import AsyncArray
-from cuzarr.attrs import Attributes, check_attributes
 from cuzarr.config import ArrayConfig, config
 from cuzarr.description import Description
 from cuzarr.device import parse_device
@@ -72,7 +71,6 @@ class Array(Description):
         self._cast = None
         self._last_plan = None
         self._rebind(spec)
-        self._attrs = Attributes(lambda: self._spec.attributes, self._save_attributes)
 
     @classmethod
     def open(
@@ -93,15 +91,6 @@ class Array(Description):
         self._order = own or config.get("order")
 
     # What it is, beyond what ``Description`` has
-
-    @property
-    def attrs(self) -> Attributes:
-        """User attributes; a change is stored at once, assigning replaces all of them."""
-        return self._attrs
-
-    @attrs.setter
-    def attrs(self, values: Mapping[str, Any]) -> None:
-        self._attrs.put(values)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -333,17 +322,6 @@ class Array(Description):
         self[tuple(where)] = data
         return self.shape
 
-    def update_attributes(self, new_attributes: Mapping[str, Any]) -> Array:
-        """Change attributes and return the array."""
-        self.attrs.update(new_attributes)
-        return self
-
-    def _save_attributes(self, attributes: dict[str, Any]) -> None:
-        self._check_writable()
-        spec = replace(self._spec, attributes=check_attributes(attributes))
-        nodes.write_node(self._store, self._path, spec)
-        self._spec = spec
-
     def _chunk_coords(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Yield key and grid coordinates of every stored object of the array."""
         encoding = self._spec.key_encoding
@@ -387,16 +365,6 @@ class Array(Description):
     def __repr__(self) -> str:
         where = display.location(self._store, self._path)
         return f"<Array {where} shape={self.shape} dtype={self.dtype}>"
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Array)
-            and self._store == other._store
-            and self._path == other._path
-            and self._spec == other._spec
-        )
-
-    __hash__ = None  # type: ignore[assignment]  # equal arrays may change
 
 
 def _unpickle(

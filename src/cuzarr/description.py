@@ -11,11 +11,9 @@ import numpy as np
 
 from cuzarr.config import ArrayConfig, config
 from cuzarr.meta import v2
-from cuzarr.meta.spec import ArraySpec, ZarrFormat
+from cuzarr.meta.spec import ArraySpec
 from cuzarr.plan import grid_shape
 from cuzarr.selections import Selections
-from cuzarr.storage.base import Store
-from cuzarr.storage.path import StorePath
 
 
 class Description(Selections):
@@ -108,11 +106,6 @@ class Description(Selections):
         return self._spec.dimension_names
 
     @property
-    def zarr_format(self) -> ZarrFormat:
-        """2 or 3."""
-        return self._spec.zarr_format
-
-    @property
     def metadata(self) -> ArraySpec:
         """The description that the metadata document gives."""
         return self._spec
@@ -146,38 +139,6 @@ class Description(Selections):
     def is_view(self) -> bool:
         """Whether the elements have another data type than the stored ones: see :meth:`astype`."""
         return self._cast is not None
-
-    # Where it is
-
-    @property
-    def store(self) -> Store:
-        """The store that holds it."""
-        return self._store
-
-    @property
-    def store_path(self) -> StorePath:
-        """The store and the path in it."""
-        return StorePath(self._store, self._path)
-
-    @property
-    def path(self) -> str:
-        """Path in the store, without a leading slash."""
-        return self._path
-
-    @property
-    def name(self) -> str:
-        """Path with a leading slash."""
-        return f"/{self._path}"
-
-    @property
-    def basename(self) -> str:
-        """Last part of the path."""
-        return self._path.rpartition("/")[2]
-
-    @property
-    def read_only(self) -> bool:
-        """Whether writing is refused."""
-        return self._read_only
 
 
 def codec_objects(config: Mapping[str, Any] | None) -> Any:

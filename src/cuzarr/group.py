@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -11,14 +10,13 @@ import numpy as np
 from cuzarr import display, hierarchy, nodes
 from cuzarr.aio import AsyncGroup
 from cuzarr.array import Array
-from cuzarr.attrs import Attributes, check_attributes
-from cuzarr.errors import NodeNotFoundError, NodeTypeError, ReadOnlyError
+from cuzarr.attrs import check_attributes
+from cuzarr.errors import NodeNotFoundError, NodeTypeError
 from cuzarr.making import like, make_array
 from cuzarr.members import Members
 from cuzarr.meta.spec import ArraySpec, GroupSpec, NodeSpec, ZarrFormat
 from cuzarr.options import open_options
 from cuzarr.storage.base import Store
-from cuzarr.storage.path import StorePath
 from cuzarr.storage.prefix import join, normalize_path
 from cuzarr.storage.resolve import StoreLike, as_store
 
@@ -45,7 +43,6 @@ class Group(Members):
     ) -> None:
         self._store, self._path, self._spec = store, path, spec
         self._read_only, self._device = read_only, device
-        self._attrs = Attributes(lambda: self._spec.attributes, self._save_attributes)
 
     @classmethod
     def open(
@@ -75,50 +72,6 @@ class Group(Members):
         return cls(opened, "", spec, read_only=False, device=None)
 
     # What it is
-
-    @property
-    def attrs(self) -> Attributes:
-        """User attributes; a change is stored at once, assigning replaces all of them."""
-        return self._attrs
-
-    @attrs.setter
-    def attrs(self, values: Mapping[str, Any]) -> None:
-        self._attrs.put(values)
-
-    @property
-    def store(self) -> Store:
-        """The store that holds it."""
-        return self._store
-
-    @property
-    def store_path(self) -> StorePath:
-        """The store and the path in it."""
-        return StorePath(self._store, self._path)
-
-    @property
-    def path(self) -> str:
-        """Path in the store, without a leading slash; "" for the root."""
-        return self._path
-
-    @property
-    def name(self) -> str:
-        """Path with a leading slash."""
-        return f"/{self._path}"
-
-    @property
-    def basename(self) -> str:
-        """Last part of the path."""
-        return self._path.rpartition("/")[2]
-
-    @property
-    def read_only(self) -> bool:
-        """Whether writing is refused."""
-        return self._read_only
-
-    @property
-    def zarr_format(self) -> ZarrFormat:
-        """2 or 3."""
-        return self._spec.zarr_format
 
     @property
     def metadata(self) -> GroupSpec:
@@ -348,11 +301,6 @@ class Group(Members):
         for name, value in {**dict(other), **arrays}.items():
             self[name] = value
 
-    def update_attributes(self, new_attributes: Mapping[str, Any]) -> Self:
-        """Change attributes and return the group."""
-        self.attrs.update(new_attributes)
-        return self
-
     async def update_attributes_async(self, new_attributes: Mapping[str, Any]) -> Group:
         """Change attributes and return the group."""
         await self.async_group.update_attributes(new_attributes)
@@ -363,16 +311,6 @@ class Group(Members):
         if not relative:
             raise ValueError(f"a member of group {self.name!r} needs a name")
         return join(self._path, relative)
-
-    def _save_attributes(self, attributes: dict[str, Any]) -> None:
-        self._check_writable()
-        spec = replace(self._spec, attributes=check_attributes(attributes))
-        nodes.write_node(self._store, self._path, spec)
-        self._spec = spec
-
-    def _check_writable(self) -> None:
-        if self._read_only or self._store.read_only:
-            raise ReadOnlyError(f"group {self.name!r} in {self._store} was opened for reading")
 
     # Looking at it
 
@@ -417,16 +355,6 @@ class Group(Members):
 
     def __repr__(self) -> str:
         return f"<Group {display.location(self._store, self._path)}>"
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Group)
-            and self._store == other._store
-            and self._path == other._path
-            and self._spec == other._spec
-        )
-
-    __hash__ = None  # type: ignore[assignment]  # equal groups may change
 
     def __enter__(self) -> Self:
         return self

@@ -9,21 +9,18 @@ from cuzarr import nodes
 from cuzarr.array import Array
 from cuzarr.errors import ArrayNotFoundError, GroupNotFoundError, NodeNotFoundError, NodeTypeError
 from cuzarr.meta.spec import ArraySpec, GroupSpec, NodeSpec
-from cuzarr.storage.base import Store
+from cuzarr.node import Node
 from cuzarr.storage.prefix import join, normalize_path
 
 
-class Members:
+class Members(Node):
     """The part of :class:`~cuzarr.Group` that reads.
 
     Names may be paths: ``group["a/b"]``. Members are read from the store when they are asked for,
     unless the group was opened with consolidated metadata: then these say what there is.
     """
 
-    _store: Store
-    _path: str
     _spec: GroupSpec
-    _read_only: bool
     _device: str | None
 
     def __getitem__(self, path: str) -> Array | Self:

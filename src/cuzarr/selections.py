@@ -23,9 +23,9 @@ from cuzarr.engine.read import Read, read_each
 from cuzarr.engine.report import DevicePlan
 from cuzarr.engine.target import Target
 from cuzarr.engine.write import write
-from cuzarr.errors import ReadOnlyError
 from cuzarr.host.backend import to_numpy
 from cuzarr.meta.spec import ArraySpec
+from cuzarr.node import Node
 from cuzarr.plan import (
     is_scalar,
     last_wins,
@@ -38,11 +38,12 @@ from cuzarr.plan import (
     plan_orthogonal,
 )
 from cuzarr.plan.chunk_plan import ChunkPlan
-from cuzarr.storage.base import Store
 from cuzarr.values import fit_out, fit_value, subarrays_as_field
 
+Out = AnyArray | None
 
-class Selections:
+
+class Selections(Node):
     """The part of :class:`~cuzarr.Array` that reads and writes.
 
     ``out`` is an array of the selection's shape and the array's data type, on the array's device;
@@ -51,14 +52,11 @@ class Selections:
     ``prototype`` is zarr-python's way to name a device; writes take values of any.
     """
 
-    _store: Store
-    _path: str
     _spec: ArraySpec
     _target: Target
     _grid: tuple[tuple[int, ...], tuple[int, ...]]  #: shape of the array, and of a chunk
     _config: ArrayConfig
     _order: Literal["C", "F"]
-    _read_only: bool
     _wanted: str
     _device: Device | None
     _cast: np.dtype[Any] | None
@@ -71,66 +69,39 @@ class Selections:
         return self._read(plan_item(key, *self._grid), key, None, fields)
 
     def get_basic_selection(
-        self,
-        selection: Any = ...,
-        out: AnyArray | None = None,
-        fields: Any = None,
-        *,
-        prototype: Any = None,
+        self, selection: Any = ..., out: Out = None, fields: Any = None, *, prototype: Any = None
     ) -> Any:
         """Read integers and slices, stepped or negative; ``out`` is filled where given."""
         return self._read(plan_basic(selection, *self._grid), selection, out, fields, prototype)
 
     def get_orthogonal_selection(
-        self,
-        selection: Any,
-        out: AnyArray | None = None,
-        fields: Any = None,
-        *,
-        prototype: Any = None,
+        self, selection: Any, out: Out = None, fields: Any = None, *, prototype: Any = None
     ) -> Any:
         """Read the outer product of one integer, slice, 1-D list or mask per dimension."""
         plan = plan_orthogonal(selection, *self._grid)
         return self._read(plan, selection, out, fields, prototype)
 
     def get_coordinate_selection(
-        self,
-        selection: Any,
-        out: AnyArray | None = None,
-        fields: Any = None,
-        *,
-        prototype: Any = None,
+        self, selection: Any, out: Out = None, fields: Any = None, *, prototype: Any = None
     ) -> Any:
         """Read single elements: one integer array per dimension, broadcast together."""
         plan = plan_coordinate(selection, *self._grid)
         return self._read(plan, selection, out, fields, prototype)
 
     def get_mask_selection(
-        self,
-        mask: Any,
-        out: AnyArray | None = None,
-        fields: Any = None,
-        *,
-        prototype: Any = None,
+        self, mask: Any, out: Out = None, fields: Any = None, *, prototype: Any = None
     ) -> Any:
         """Read the elements where a boolean array of the same shape is True, in C order."""
         return self._read(plan_mask(mask, *self._grid), mask, out, fields, prototype)
 
     def get_block_selection(
-        self,
-        selection: Any,
-        out: AnyArray | None = None,
-        fields: Any = None,
-        *,
-        prototype: Any = None,
+        self, selection: Any, out: Out = None, fields: Any = None, *, prototype: Any = None
     ) -> Any:
         """Read whole chunks (shards, where there are) by grid coordinates: integers and slices."""
         plan = plan_block(selection, *self._grid, self._spec.chunk_shape)
         return self._read(plan, None, out, fields, prototype)
 
-    def boxes(
-        self, starts: Any, shape: Any, *, out: AnyArray | None = None, fields: Any = None
-    ) -> Any:
+    def boxes(self, starts: Any, shape: Any, *, out: Out = None, fields: Any = None) -> Any:
         """Read many equal boxes at once, stacked: the windows of a training batch.
 
         Every chunk is fetched and decoded once, however many boxes share it.
@@ -170,7 +141,7 @@ class Selections:
         self,
         plan: ChunkPlan,
         key: Any,
-        out: AnyArray | None = None,
+        out: Out = None,
         fields: Any = None,
         prototype: Any = None,
     ) -> Any:
@@ -190,9 +161,7 @@ class Selections:
             plans[known] = plan_item(key, *self._grid)
         return self._pending(plans[known], key)
 
-    def _pending(
-        self, plan: ChunkPlan, key: Any, out: AnyArray | None = None, fields: Any = None
-    ) -> Pending:
+    def _pending(self, plan: ChunkPlan, key: Any, out: Out = None, fields: Any = None) -> Pending:
         if self._cast is None:
             return self._pending_stored(plan, key, out, fields)
         stored, cast = self._pending_stored(plan, key, None, fields), self._cast
@@ -239,9 +208,7 @@ class Selections:
 
         return Pending(Read(job, self._target.address, backend, target), take)
 
-    def _pending_subarray(
-        self, plan: ChunkPlan, key: Any, out: AnyArray | None, field: str
-    ) -> Pending:
+    def _pending_subarray(self, plan: ChunkPlan, key: Any, out: Out, field: str) -> Pending:
         """Read a field whose elements are arrays: their dimensions follow those of the plan."""
         whole = self._pending_stored(plan, key, None, [field])
 
@@ -267,56 +234,31 @@ class Selections:
         self._write(plan_item(key, *self._grid), value, fields)
 
     def set_basic_selection(
-        self,
-        selection: Any,
-        value: Any,
-        fields: Any = None,
-        *,
-        prototype: Any = None,  # noqa: ARG002
+        self, selection: Any, value: Any, fields: Any = None, *, prototype: Any = None
     ) -> None:
         """Write to integers and slices."""
         self._write(plan_basic(selection, *self._grid), value, fields)
 
     def set_orthogonal_selection(
-        self,
-        selection: Any,
-        value: Any,
-        fields: Any = None,
-        *,
-        prototype: Any = None,  # noqa: ARG002
+        self, selection: Any, value: Any, fields: Any = None, *, prototype: Any = None
     ) -> None:
         """Write to the outer product of one selector per dimension."""
         self._write(plan_orthogonal(selection, *self._grid), value, fields)
 
     def set_coordinate_selection(
-        self,
-        selection: Any,
-        value: Any,
-        fields: Any = None,
-        *,
-        prototype: Any = None,  # noqa: ARG002
+        self, selection: Any, value: Any, fields: Any = None, *, prototype: Any = None
     ) -> None:
         """Write single elements; of equal coordinates the last value wins."""
         self._write(plan_coordinate(selection, *self._grid), value, fields)
 
     def set_mask_selection(
-        self,
-        mask: Any,
-        value: Any,
-        fields: Any = None,
-        *,
-        prototype: Any = None,  # noqa: ARG002
+        self, mask: Any, value: Any, fields: Any = None, *, prototype: Any = None
     ) -> None:
         """Write the elements where a boolean array of the same shape is True."""
         self._write(plan_mask(mask, *self._grid), value, fields)
 
     def set_block_selection(
-        self,
-        selection: Any,
-        value: Any,
-        fields: Any = None,
-        *,
-        prototype: Any = None,  # noqa: ARG002
+        self, selection: Any, value: Any, fields: Any = None, *, prototype: Any = None
     ) -> None:
         """Write whole chunks (shards, where there are) by their grid coordinates."""
         plan = plan_block(selection, *self._grid, self._spec.chunk_shape)
@@ -351,10 +293,6 @@ class Selections:
         if self._device is None:
             self._device = resolve(self._wanted, self._spec.dtype)
         return self._device
-
-    def _check_writable(self) -> None:
-        if self._read_only or self._store.read_only:
-            raise ReadOnlyError(f"array '/{self._path}' in {self._store} was opened for reading")
 
     # Brackets
 
