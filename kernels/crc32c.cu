@@ -1,4 +1,5 @@
-// CRC-32C (Castagnoli, reflected polynomial 0x82f63b78; RFC 3720, appendix B.4) of many segments.
+// CRC-32C (Castagnoli, reflected polynomial 0x82f63b78; RFC 3720, appendix B.4) and CRC-32 (reflected
+// polynomial 0xedb88320; RFC 1952, 8) of many segments.
 //
 // 1. A segment is cut in pieces of 16 KiB, counted from its end, so that the number of bytes after a
 //    piece is known and only the first piece is short: zeros in front of it do not change a CRC that
@@ -13,7 +14,8 @@
 #include "common.cuh"
 #include "status.cuh"
 
-#define CUZARR_CRC_POLYNOMIAL 0x82f63b78u
+#define CUZARR_CASTAGNOLI 0x82f63b78u
+#define CUZARR_ETHERNET 0xedb88320u
 #define CUZARR_CRC_PIECE 16384
 #define CUZARR_CRC_THREADS 256
 #define CUZARR_CRC_WORDS (CUZARR_CRC_PIECE / 4 / CUZARR_CRC_THREADS)
@@ -21,22 +23,24 @@
 // Polynomials modulo the generator, reflected: the highest bit is the coefficient of x^0.
 #define CUZARR_CRC_ONE 0x80000000u
 
+template <u32 POLYNOMIAL>
 __device__ u32 crc_times(u32 a, u32 b) {
     u32 product = 0;
     for (int i = 0; i < 32; ++i) {
         product ^= (a & 0x80000000u) ? b : 0u;
         a <<= 1;
-        b = (b >> 1) ^ ((b & 1u) ? CUZARR_CRC_POLYNOMIAL : 0u);
+        b = (b >> 1) ^ ((b & 1u) ? POLYNOMIAL : 0u);
     }
     return product;
 }
 
 // x^(8 * bytes).
+template <u32 POLYNOMIAL>
 __device__ u32 crc_power(u64 bytes) {
     u32 result = CUZARR_CRC_ONE, square = CUZARR_CRC_ONE >> 8;
     for (; bytes; bytes >>= 1) {
-        if (bytes & 1) result = crc_times(result, square);
-        square = crc_times(square, square);
+        if (bytes & 1) result = crc_times<POLYNOMIAL>(result, square);
+        square = crc_times<POLYNOMIAL>(square, square);
     }
     return result;
 }
@@ -53,17 +57,16 @@ __device__ __forceinline__ u32 crc_word(const u8* __restrict__ segment, i64 size
     return word;
 }
 
-extern "C" __global__ void __launch_bounds__(CUZARR_CRC_THREADS)
-    crc32c_partial(const u64* __restrict__ src, const i64* __restrict__ nbytes,
-                   const i64* __restrict__ tile_first, i64 n, u32* partial) {
-    __shared__ u32 advance[4][256];
-    __shared__ u32 sums[CUZARR_CRC_THREADS / CUZARR_WARP];
+template <u32 POLYNOMIAL>
+__device__ void crc_partial(const u64* __restrict__ src, const i64* __restrict__ nbytes,
+                            const i64* __restrict__ tile_first, i64 n, u32* partial,
+                            u32 (*advance)[256], u32* sums) {
     const u32 t = threadIdx.x;
     if (blockDim.x != CUZARR_CRC_THREADS || n <= 0) return;
-    const u32 stride = crc_power(4 * CUZARR_CRC_THREADS);
-    for (u32 k = 0; k < 4; ++k) advance[k][t] = crc_times(t << (8 * k), stride);
+    const u32 stride = crc_power<POLYNOMIAL>(4 * CUZARR_CRC_THREADS);
+    for (u32 k = 0; k < 4; ++k) advance[k][t] = crc_times<POLYNOMIAL>(t << (8 * k), stride);
     // Adding word w to a CRC and moving past it multiplies by x^32, as do the words that follow.
-    const u32 to_end = crc_power(4 * (u64)(CUZARR_CRC_THREADS - t));
+    const u32 to_end = crc_power<POLYNOMIAL>(4 * (u64)(CUZARR_CRC_THREADS - t));
     __syncthreads();
     const i64 tasks = tile_first[n];
     for (i64 task = blockIdx.x; task < tasks; task += gridDim.x) {
@@ -81,7 +84,7 @@ extern "C" __global__ void __launch_bounds__(CUZARR_CRC_THREADS)
                       advance[2][crc >> 16 & 255] ^ advance[3][crc >> 24];
                 if (size - after - 4 * word > 0) crc ^= crc_word(segment, size, after + 4 * word);
             }
-            crc = crc_times(crc, to_end);
+            crc = crc_times<POLYNOMIAL>(crc, to_end);
             for (int bits = CUZARR_WARP / 2; bits; bits /= 2)
                 crc ^= __shfl_xor_sync(CUZARR_FULL_MASK, crc, bits);
             if (t % CUZARR_WARP == 0) sums[t / CUZARR_WARP] = crc;
@@ -89,35 +92,60 @@ extern "C" __global__ void __launch_bounds__(CUZARR_CRC_THREADS)
             if (t == 0) {
                 u32 sum = 0;
                 for (u32 k = 0; k < CUZARR_CRC_THREADS / CUZARR_WARP; ++k) sum ^= sums[k];
-                atomicXor(partial + own.item, crc_times(sum, crc_power((u64)after)));
+                atomicXor(partial + own.item, crc_times<POLYNOMIAL>(sum, crc_power<POLYNOMIAL>((u64)after)));
             }
             __syncthreads();
         }
     }
 }
 
+template <u32 POLYNOMIAL>
 __device__ __forceinline__ u32 crc_final(u32 partial, i64 size) {
-    return ~(partial ^ crc_times(0xffffffffu, crc_power((u64)size)));
+    return ~(partial ^
+             crc_times<POLYNOMIAL>(0xffffffffu, crc_power<POLYNOMIAL>((u64)size)));
 }
 
-extern "C" __global__ void __launch_bounds__(256)
-    crc32c_check(const i64* __restrict__ nbytes, const u32* __restrict__ partial,
-                 const u64* __restrict__ expected, const i32* __restrict__ owner, i64 n, u64 base,
-                 i32* chunk_status, u64* first_bad) {
+template <u32 POLYNOMIAL>
+__device__ void crc_check(const i64* __restrict__ nbytes, const u32* __restrict__ partial,
+                          const u64* __restrict__ expected, const i32* __restrict__ owner, i64 n,
+                          u64 base, i32* chunk_status, u64* first_bad) {
     for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < n;
          i += (i64)gridDim.x * blockDim.x) {
-        if (crc_final(partial[i], nbytes[i]) != load_u32((const u8*)expected[i]))
+        if (crc_final<POLYNOMIAL>(partial[i], nbytes[i]) != load_u32((const u8*)expected[i]))
             report_chunk(owner, i, CUZARR_WRONG_CHECKSUM, base, chunk_status, first_bad);
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256)
-    crc32c_store(const i64* __restrict__ nbytes, const u32* __restrict__ partial,
-                 const u64* __restrict__ dst, i64 n) {
+template <u32 POLYNOMIAL>
+__device__ void crc_store(const i64* __restrict__ nbytes, const u32* __restrict__ partial,
+                          const u64* __restrict__ dst, i64 n) {
     for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < n;
          i += (i64)gridDim.x * blockDim.x) {
-        const u32 crc = crc_final(partial[i], nbytes[i]);
+        const u32 crc = crc_final<POLYNOMIAL>(partial[i], nbytes[i]);
         u8* p = (u8*)dst[i];
         for (u32 k = 0; k < 4; ++k) p[k] = (u8)(crc >> (8 * k));
     }
 }
+
+#define CUZARR_CRC_KERNELS(NAME, POLYNOMIAL)                                                       \
+    extern "C" __global__ void __launch_bounds__(CUZARR_CRC_THREADS)                               \
+        NAME##_partial(const u64* __restrict__ src, const i64* __restrict__ nbytes,                \
+                       const i64* __restrict__ tile_first, i64 n, u32* partial) {                  \
+        __shared__ u32 advance[4][256];                                                            \
+        __shared__ u32 sums[CUZARR_CRC_THREADS / CUZARR_WARP];                                     \
+        crc_partial<POLYNOMIAL>(src, nbytes, tile_first, n, partial, advance, sums);               \
+    }                                                                                              \
+    extern "C" __global__ void __launch_bounds__(256)                                              \
+        NAME##_check(const i64* __restrict__ nbytes, const u32* __restrict__ partial,              \
+                     const u64* __restrict__ expected, const i32* __restrict__ owner, i64 n,       \
+                     u64 base, i32* chunk_status, u64* first_bad) {                                \
+        crc_check<POLYNOMIAL>(nbytes, partial, expected, owner, n, base, chunk_status, first_bad); \
+    }                                                                                              \
+    extern "C" __global__ void __launch_bounds__(256)                                              \
+        NAME##_store(const i64* __restrict__ nbytes, const u32* __restrict__ partial,              \
+                     const u64* __restrict__ dst, i64 n) {                                         \
+        crc_store<POLYNOMIAL>(nbytes, partial, dst, n);                                            \
+    }
+
+CUZARR_CRC_KERNELS(crc32c, CUZARR_CASTAGNOLI)
+CUZARR_CRC_KERNELS(crc32, CUZARR_ETHERNET)

@@ -17,13 +17,13 @@ from cuzarr import cuda
 from cuzarr import device as device_module
 from cuzarr.config import config
 from cuzarr.cuda.backend import CudaBackend
-from cuzarr.cuda.placement import Mode
+from cuzarr.cuda.placement import MIN_STREAMS, Mode
 from cuzarr.cuda.probe import Probe
 from tests.emulation.array import EmulatedArray
 from tests.emulation.runtime import EmulatedRuntime
 
 #: Every wave goes to the device, however few streams it has.
-ALWAYS = {"LZ4": 0, "Zstd": 0}
+ALWAYS = dict.fromkeys(MIN_STREAMS, 0)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import numpy as np
 from cuzarr.codecs.base import ChunkType
 from cuzarr.codecs.chain import CodecChain
 from cuzarr.cuda.backend import CudaBackend
+from cuzarr.cuda.placement import MIN_STREAMS
 from cuzarr.engine.address import PlainAddress
 from cuzarr.engine.batch import Job
 from cuzarr.engine.read import read
@@ -25,7 +26,7 @@ from cuzarr.storage.memory import MemoryStore
 from tests.emulation.runtime import EmulatedRuntime
 
 #: Every wave goes to the device, however few streams it has.
-ALWAYS = {"LZ4": 0, "Zstd": 0}
+ALWAYS = dict.fromkeys(MIN_STREAMS, 0)
 _EMULATED = {"nvcomp", "capacity", "on_undefined"}  # options of the emulated device
 _real = {"device": False}
 

@@ -89,7 +89,8 @@ class EmulatedNvComp:
             if made >= 0:
                 device.view(target, made, WRITE)[:] = out[:made]
                 return 0, made
-            if fmt == "LZ4":
+            if fmt == "LZ4":  # what it leaves is undefined, but memory to read
+                device.view(target, capacity, WRITE)[:] = 0x5A
                 return _CANNOT_DECOMPRESS, 0
             problem = "corrupt"
         else:

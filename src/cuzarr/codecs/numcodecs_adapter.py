@@ -34,6 +34,10 @@ _STREAMS: dict[str, Callable[[], Any]] = {
     "gzip": lambda: zlib.decompressobj(wbits=31),
     "zlib": zlib.decompressobj,
 }
+#: Bytes that codecs of which nothing else varies add.
+_ADDED_BYTES = {
+    "shuffle": 0, "crc32": 4, "crc32c": 4, "adler32": 4, "fletcher32": 4, "jenkins_lookup3": 4,
+}  # fmt: skip
 
 
 class NumcodecsCodec(Codec):
@@ -78,6 +82,10 @@ class NumcodecsBytesCodec(NumcodecsCodec, BytesBytesCodec):
         if self.codec_id != "shuffle" or self.config.get("elementsize") is not None:
             return self
         return type(self)({**self.config, "elementsize": dtype.itemsize})
+
+    def encoded_size(self, size: int) -> int | None:
+        """Return the size of checksums and data, and that of shuffled data."""
+        return size + _ADDED_BYTES[self.codec_id] if self.codec_id in _ADDED_BYTES else None
 
     def encode(self, data: Bytes, itemsize: int) -> Bytes:
         """Encode; the codec is told the element size through the type of its buffer."""
@@ -146,6 +154,8 @@ class NumcodecsArrayCodec(NumcodecsCodec, ArrayArrayCodec):
 
     def decode(self, array: npt.NDArray[Any], chunk: ChunkType) -> npt.NDArray[Any]:
         """Decode the elements in C order."""
+        if self.codec_id != "packbits":  # numcodecs takes the bytes to be of its own byte order
+            array = array.astype(self._encoded_dtype(chunk.dtype), copy=False)
         decoded = np.asarray(self.inner.decode(np.ascontiguousarray(array).reshape(-1)))
         return decoded.view(chunk.dtype).reshape(chunk.shape)
 

@@ -33,6 +33,10 @@ _PACKAGES = {
     "pcodec": "numcodecs[pcodec]",
     "zfpy": "numcodecs[zfpy]",
 }
+#: Ids that are also the name of a step of the CUDA backend.
+_DEVICE_STEPS = frozenset(
+    ("blosc", "zstd", "gzip", "zlib", "lz4", "shuffle", "crc32", "crc32c", "adler32", "fletcher32")
+)
 AnyNumcodecs = TypeVar("AnyNumcodecs", bound=NumcodecsCodec)
 _subclasses: dict[tuple[type[Any], str], type[Any]] = {}
 _VLEN: dict[str, type[Codec]] = {"vlen-utf8": VlenUtf8Codec, "vlen-bytes": VlenBytesCodec}
@@ -86,7 +90,10 @@ def numcodecs_class(name: str) -> type[Codec] | None:
 def _subclass(base: type[AnyNumcodecs], identifier: str) -> type[AnyNumcodecs]:
     made = _subclasses.get((base, identifier))
     if made is None:
-        members = {"name": PREFIX + identifier, "codec_id": identifier, "__module__": __name__}
+        members = {
+            "name": PREFIX + identifier, "codec_id": identifier, "__module__": __name__,
+            "device_step": identifier if identifier in _DEVICE_STEPS else None,
+        }  # fmt: skip
         made = type(f"{base.__name__}_{identifier}", (base,), members)
         _subclasses[base, identifier] = made
     return made

@@ -23,9 +23,9 @@ import numpy as np
 from cuzarr.cuda.device_decode import DeviceDecode, FirstBad, Pointers
 from cuzarr.cuda.fetch import EncodedWave, Reading
 from cuzarr.cuda.host_decode import HostDecode
-from cuzarr.cuda.inspection import DEVICE, HOST, Inspection, host_only, inspect
-from cuzarr.cuda.memory import Keeper, Tables, align
-from cuzarr.cuda.rows import ChunkLayout, swap_unit
+from cuzarr.cuda.inspected import DEVICE, HOST, Inspection
+from cuzarr.cuda.inspection import host_only, inspect
+from cuzarr.cuda.memory import Keeper, Tables
 from cuzarr.cuda.runtime import DeviceBuffer, Event, Stream
 from cuzarr.cuda.shared import MAX_WAVE_CHUNKS, Shared
 from cuzarr.cuda.steps import ChainSteps
@@ -36,9 +36,6 @@ from cuzarr.errors import DeviceMemoryError
 TABLE_BYTES = 512  #: device bytes of tables that a chunk hardly exceeds
 _WAVES = 8
 _SMALLEST_WAVE = 32 * 2**20  #: decoded bytes
-#: Temporary bytes of nvCOMP's zstd (6.0): per decoded byte, and per stream or its each 128 KiB.
-_ZSTD_TEMP, _ZSTD_BLOCK_TEMP = 3, 6936
-_STREAM_BYTES = 1 << 15  #: decoded bytes of a Blosc stream, at least about
 _WORTHWHILE = 16  #: chunks per wave, below which fewer waves are decoded at the same time
 
 
@@ -107,7 +104,7 @@ class WaveDecoder:
     ) -> None:
         self._shared, self._job, self._lane, self._first_bad = shared, job, lane, first_bad
         self._steps = ChainSteps.of(job.chain)
-        self.layout = _layout(job)
+        self.layout = self._steps.layout
         self._nbytes = max(1, self.layout.nbytes)
         self._plan_waves(depth)
         self.waves: list[tuple[int, Wave]] = []
@@ -118,14 +115,8 @@ class WaveDecoder:
     def _plan_waves(self, depth: int) -> None:
         """Choose how many chunks a wave has, and how many waves are decoded at the same time."""
         shared, steps, nbytes = self._shared, self._steps, self._nbytes
-        raw = steps.on_device and not steps.compressor
-        self._expected = align(nbytes + (16 if raw else nbytes // 8 + 1024))
-        scratch = self._expected + TABLE_BYTES + nbytes * (1 + steps.may_shuffle)
-        temp = 0
-        if steps.may_zstd:
-            unit = _STREAM_BYTES if steps.compressor == "blosc" else 4 * _STREAM_BYTES
-            temp = _ZSTD_TEMP * nbytes + _ZSTD_BLOCK_TEMP * -(-nbytes // unit)
-        scratch += temp
+        self._expected, temp = steps.encoded_nbytes, steps.temp_nbytes
+        scratch = steps.scratch_nbytes + TABLE_BYTES + temp
         self._too_large = ""
         if scratch > shared.budget or self._expected > shared.slab_bytes:
             self._too_large = (
@@ -160,9 +151,9 @@ class WaveDecoder:
         self._keeper.wait()
         encoded = fetched.reading.result()
         found = (
-            host_only(encoded, self._steps, self._too_large, self._nbytes)
+            host_only(encoded, self._steps, self._too_large)
             if self._too_large
-            else inspect(encoded, self._steps, shared.placement, self._nbytes, self._depth)
+            else inspect(encoded, self._steps, self._job.chain, shared.placement, self._depth)
         )
         self._job.report.extend(found.records)
         rows = np.flatnonzero(found.place == HOST)
@@ -199,8 +190,8 @@ class WaveDecoder:
             buffers.append(prepared.upload)
         start = 0 if prepared.upload is None else prepared.upload.ptr - prepared.shift
         steps = DeviceDecode(
-            runtime, prepared.inspection, prepared.encoded.sizes, prepared.encoded.positions,
-            start, self._nbytes, self._first_bad, prepared.base, self._temp_limit,
+            runtime, prepared.inspection, self._steps, prepared.encoded, start, self._first_bad,
+            prepared.base, self._temp_limit,
         )  # fmt: skip
         tables = Tables(runtime, self._shared.table_slabs, work)
         steps.reserve(tables, work)
@@ -285,10 +276,3 @@ class WaveDecoder:
             self._shared.slabs.give(host.slab, event)
             host.slab = None
         return buffer
-
-
-def _layout(job: Job) -> ChunkLayout:
-    layout, chunk = job.chain.layout, job.chain.chunk
-    if layout is None:
-        return ChunkLayout.native(chunk.shape, chunk.dtype.itemsize)
-    return ChunkLayout(layout.shape, layout.strides, layout.nbytes, swap_unit(layout.dtype))

@@ -1,8 +1,9 @@
 """The device steps of a wave: everything between encoded bytes and decoded chunks.
 
 1. ``reserve`` allocates the wave's buffers under the work stream and adds the small tables.
-2. After the tables were sent, ``queue`` launches: checksums, one nvCOMP call per format, the check
-   of its statuses and sizes, copies of raw streams, unshuffles.
+2. After the tables were sent, ``queue`` launches, in the order of decoding: checksums of the
+   encoded bytes, one nvCOMP call per format and the check of its statuses and sizes, copies of raw
+   streams, checksums of what was decoded, unshuffles, inner steps.
 3. ``pointers`` says where each decoded chunk is: a chunk that was stored decoded stays in the
    upload.
 
@@ -11,19 +12,24 @@ Errors are not waited for: kernels lower the words of :class:`FirstBad`, read on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cuzarr.cuda.inspection import BIT_SHUFFLE, BYTE_SHUFFLE, DEVICE, Inspection, Streams
+from cuzarr.cuda.checks import STORED_BYTES, Segments, add_check
+from cuzarr.cuda.decompress import Decompression
+from cuzarr.cuda.fetch import EncodedWave
+from cuzarr.cuda.inspected import BIT_SHUFFLE, BYTE_SHUFFLE, DEVICE, Blocks, Inspection, Streams
 from cuzarr.cuda.kernels import tile_table
 from cuzarr.cuda.memory import Tables, align
 from cuzarr.cuda.runtime import DeviceBuffer, Runtime, Stream
+from cuzarr.cuda.steps import ChainSteps, Checksum
 
-COPY_TILE = BLOCK_TILE = CRC_TILE = 16384
-_CRC_GRID = 2048
+COPY_TILE = BLOCK_TILE = 16384
 _UNSHUFFLE = {BYTE_SHUFFLE: "blosc_unshuffle", BIT_SHUFFLE: "blosc_bitunshuffle"}
+Int64 = npt.NDArray[np.int64]
 Pointers = npt.NDArray[np.uint64]
 
 
@@ -38,7 +44,7 @@ class FirstBad:
 
     CAUSES = (
         "the decoder reported corrupt data or another size",
-        "the stored CRC-32C checksum is not that of the bytes",
+        "a stored checksum is not that of the bytes",
         "the plan reaches outside the chunk or the array",
     )
     BOUNDS = 2
@@ -63,10 +69,10 @@ class DeviceDecode:
     ----------
     runtime : Runtime
     inspection : Inspection
+    steps : ChainSteps
+    encoded : EncodedWave
     upload : int
         Device pointer that the slab's position 0 was, or would have been, copied to.
-    nbytes : int
-        Of a decoded chunk.
     first_bad : FirstBad
     base : int
         Number of row 0 in the call.
@@ -78,58 +84,66 @@ class DeviceDecode:
         self,
         runtime: Runtime,
         inspection: Inspection,
-        encoded_sizes: npt.NDArray[np.int64],
-        encoded_positions: npt.NDArray[np.int64],
+        steps: ChainSteps,
+        encoded: EncodedWave,
         upload: int,
-        nbytes: int,
         first_bad: FirstBad,
         base: int,
         temp_limit: int,
     ) -> None:
-        self._runtime, self._found, self._upload = runtime, inspection, upload
-        self._sizes, self._positions = encoded_sizes, encoded_positions
-        self._nbytes, self._first_bad, self._base = nbytes, first_bad, np.uint64(base)
+        self._runtime, self._found, self._steps = runtime, inspection, steps
+        self._encoded, self._upload = encoded, upload
+        self._first_bad, self._base = first_bad, np.uint64(base)
         self._temp_limit = temp_limit
-        self._queue: list[Any] = []
+        self._queue: list[Callable[[Tables, Stream], None]] = []
         self.buffers: list[DeviceBuffer] = []
         self.pointers: Pointers = np.zeros(len(inspection.place), np.uint64)
 
     def reserve(self, tables: Tables, stream: Stream) -> None:
         """Allocate buffers and add tables; sets ``pointers``."""
-        found = self._found
+        found, size = self._found, self._steps.coded_nbytes
+        device = found.place == DEVICE
         stored = found.in_place >= 0
         self.pointers[stored] = self._upload + found.in_place[stored]
-        coded = (found.place == DEVICE) & ~stored
-        staged = self._allocate(coded, stream)
+        coded = device & ~stored
+        staged = self._allocate(coded, size, stream)
         self.pointers[coded] = staged[coded]
-        if found.shuffled:
-            shuffled = np.zeros(len(coded), np.bool_)
-            for blocks in found.shuffled.values():
-                shuffled[blocks.owner] = True
-            final = self._allocate(shuffled, stream)
-            self.pointers[shuffled] = final[shuffled]
-            self._add_unshuffles(tables, staged, final)
-        if found.checksums.any():
-            self._add_checksums(tables)
+        self._add_outer_checks(tables)
         for fmt, streams in found.streams.items():
             if fmt == "raw":
                 self._add_copies(tables, streams, staged)
             else:
-                self._add_decompression(tables, fmt, streams, staged)
+                self._add_decompression(tables, fmt, streams, staged, stream)
+        for check in found.checks:
+            streams = check.streams
+            segments = Segments(
+                self._targets(streams, staged), streams.length, self._sources(streams),
+                streams.owner.astype(np.int32),
+            )  # fmt: skip
+            self._add_check(tables, check.kind, segments, big_endian=check.big_endian)
+        if found.shuffled:
+            shuffled = np.zeros(len(coded), np.bool_)
+            for blocks in found.shuffled.values():
+                shuffled[blocks.owner] = True
+            final = self._allocate(shuffled, size, stream)
+            self.pointers[shuffled] = final[shuffled]
+            for kind, blocks in found.shuffled.items():
+                self._add_unshuffle(tables, kind, blocks, staged, final)
+        if self._steps.inner and device.any():
+            self._add_inner_steps(tables, device, stream)
 
     def queue(self, tables: Tables, stream: Stream) -> None:
         """Launch every step; the tables were sent."""
-        order = {"checksums": 0, "decompression": 1, "copies": 2, "unshuffle": 3}
-        for _, launch in sorted(self._queue, key=lambda step: order[step[0]]):
+        for launch in self._queue:
             launch(tables, stream)
         self._queue.clear()
 
-    def _allocate(self, which: npt.NDArray[np.bool_], stream: Stream) -> Pointers:
-        """Return (n,) pointers, set where ``which``, of new room for a decoded chunk each."""
+    def _allocate(self, which: npt.NDArray[np.bool_], nbytes: int, stream: Stream) -> Pointers:
+        """Return (n,) pointers, set where ``which``, of new room for ``nbytes`` each."""
         pointers = np.zeros(len(which), np.uint64)
         count = int(which.sum())
         if count:
-            stride = align(self._nbytes)
+            stride = align(nbytes)
             buffer = self._runtime.alloc(count * stride, stream)
             self.buffers.append(buffer)
             pointers[which] = buffer.ptr + stride * np.arange(count, dtype=np.uint64)
@@ -138,123 +152,108 @@ class DeviceDecode:
     def _sources(self, streams: Streams) -> Pointers:
         return (self._upload + streams.source).astype(np.uint64)
 
+    def _targets(self, streams: Streams, staged: Pointers) -> Pointers:
+        targets: Pointers = staged[streams.owner] + streams.target.astype(np.uint64)
+        return targets
+
     def _add_copies(self, tables: Tables, streams: Streams, staged: Pointers) -> None:
-        targets = staged[streams.owner] + streams.target.astype(np.uint64)
-        tiles = tile_table(streams.length, COPY_TILE)
+        sources, targets = self._sources(streams), self._targets(streams, staged)
+        self._queue.append(copies(self._runtime, tables, sources, targets, streams.length))
+
+    def _add_unshuffle(
+        self, tables: Tables, kind: int, blocks: Blocks, staged: Pointers, final: Pointers
+    ) -> None:
+        offset = blocks.offset.astype(np.uint64)
+        tiles = tile_table(blocks.size, BLOCK_TILE)
         at = [
             tables.add(column)
-            for column in (self._sources(streams), targets, streams.length, tiles)
-        ]
+            for column in (
+                staged[blocks.owner] + offset, final[blocks.owner] + offset, blocks.size,
+                blocks.typesize.astype(np.int32), tiles,
+            )
+        ]  # fmt: skip
+        n = np.int64(len(blocks.owner))
 
         def launch(sent: Tables, stream: Stream) -> None:
-            args = (*(sent.pointer(offset) for offset in at), np.int64(len(streams)))
-            grid = -(-int(tiles[-1]) // 8)
-            self._runtime.launch("copy_segments", grid, 256, args, stream)
+            args = (*(sent.pointer(offset) for offset in at), n)
+            self._runtime.launch(_UNSHUFFLE[kind], int(tiles[-1]), 256, args, stream)
 
-        self._queue.append(("copies", launch))
+        self._queue.append(launch)
 
-    def _add_unshuffles(self, tables: Tables, staged: Pointers, final: Pointers) -> None:
-        for kind, blocks in self._found.shuffled.items():
-            offset = blocks.offset.astype(np.uint64)
-            tiles = tile_table(blocks.size, BLOCK_TILE)
-            at = [
-                tables.add(column)
-                for column in (
-                    staged[blocks.owner] + offset, final[blocks.owner] + offset, blocks.size,
-                    blocks.typesize.astype(np.int32), tiles,
-                )
-            ]  # fmt: skip
+    def _add_outer_checks(self, tables: Tables) -> None:
+        """Add the checks of encoded bytes, the outermost first."""
+        rows = np.flatnonzero(self._found.outer)
+        if len(rows) == 0:
+            return
+        first = (self._upload + self._encoded.positions[rows]).astype(np.uint64)
+        sizes = self._encoded.sizes[rows]
+        for step in self._steps.outer:
+            first, sizes = self._add_stored_check(tables, step, rows, first, sizes)
 
-            def launch(
-                sent: Tables, stream: Stream, kind: int = kind, at: list[int] = at,
-                tiles: npt.NDArray[np.int64] = tiles, n: int = len(blocks.owner),
-            ) -> None:  # fmt: skip
-                args = (*(sent.pointer(offset) for offset in at), np.int64(n))
-                self._runtime.launch(_UNSHUFFLE[kind], int(tiles[-1]), 256, args, stream)
+    def _add_stored_check(
+        self, tables: Tables, step: Checksum, rows: Int64, first: Pointers, sizes: Int64
+    ) -> tuple[Pointers, Int64]:
+        """Add the check of a checksum codec; returns where the rest is."""
+        body = first + np.uint64(STORED_BYTES * step.at_start)
+        sizes = sizes - STORED_BYTES
+        stored = first if step.at_start else body + sizes.astype(np.uint64)
+        self._add_check(tables, step.kind, Segments(body, sizes, stored, rows.astype(np.int32)))
+        return body, sizes
 
-            self._queue.append(("unshuffle", launch))
+    def _add_check(self, tables: Tables, kind: Any, segments: Segments, **order: bool) -> None:
+        pointer = self._first_bad.checksum
+        launch = add_check(self._runtime, tables, kind, segments, self._base, pointer, **order)
+        self._queue.append(launch)
 
-    def _add_checksums(self, tables: Tables) -> None:
-        rows = np.flatnonzero(self._found.checksums)
-        body = self._sizes[rows] - 4
-        first = (self._upload + self._positions[rows]).astype(np.uint64)
-        tiles = tile_table(body, CRC_TILE)
-        src, nbytes, tile_first = (tables.add(column) for column in (first, body, tiles))
-        expected = tables.add(first + body.astype(np.uint64))
-        owner = tables.add(rows.astype(np.int32))
-        partial = tables.add(np.zeros(len(rows), np.uint32))
-        n = np.int64(len(rows))
-
-        def launch(sent: Tables, stream: Stream) -> None:
-            at = sent.pointer
-            grid = min(int(tiles[-1]), _CRC_GRID)
-            args: tuple[Any, ...] = (at(src), at(nbytes), at(tile_first), n, at(partial))
-            self._runtime.launch("crc32c_partial", grid, 256, args, stream)
-            args = (
-                at(nbytes), at(partial), at(expected), at(owner), n, self._base, np.uint64(0),
-                np.uint64(self._first_bad.checksum),
-            )  # fmt: skip
-            self._runtime.launch("crc32c_check", -(-len(rows) // 256), 256, args, stream)
-
-        self._queue.append(("checksums", launch))
+    def _add_inner_steps(
+        self, tables: Tables, device: npt.NDArray[np.bool_], stream: Stream
+    ) -> None:
+        rows = np.flatnonzero(device)
+        first = self.pointers[rows]
+        sizes = np.full(len(rows), self._steps.coded_nbytes, np.int64)
+        for step in self._steps.inner:
+            if isinstance(step, Checksum):
+                first, sizes = self._add_stored_check(tables, step, rows, first, sizes)
+                continue
+            made = self._allocate(device, int(sizes[0]), stream)
+            self.pointers[rows] = first
+            whole = Blocks(rows, np.zeros_like(sizes), sizes, np.full_like(sizes, step.typesize))
+            self._add_unshuffle(tables, BYTE_SHUFFLE, whole, self.pointers, made)
+            first = made[rows]
+        self.pointers[rows] = first
 
     def _add_decompression(
-        self, tables: Tables, fmt: str, streams: Streams, staged: Pointers
+        self, tables: Tables, fmt: str, streams: Streams, staged: Pointers, stream: Stream
     ) -> None:
-        lengths = streams.length.astype(np.uint64)
-        targets = staged[streams.owner] + streams.target.astype(np.uint64)
-        src, size, dst, length, owner = (
-            tables.add(column)
-            for column in (
-                self._sources(streams), streams.size.astype(np.uint64), targets, lengths,
-                streams.owner.astype(np.int32),
-            )
+        sources, sizes = self._sources(streams), streams.size
+        assert self._runtime.nvcomp is not None
+        alignment = self._runtime.nvcomp.alignments(fmt)[0]
+        if alignment > 1 and (sources % alignment != 0).any():
+            room = -(-sizes // alignment) * alignment
+            ends = np.cumsum(room)
+            buffer = self._runtime.alloc(int(ends[-1]), stream)
+            self.buffers.append(buffer)
+            aligned = (buffer.ptr + ends - room).astype(np.uint64)
+            self._queue.append(copies(self._runtime, tables, sources, aligned, sizes))
+            sources = aligned
+        targets = self._targets(streams, staged)
+        work = Decompression(
+            self._runtime, tables, fmt, sources, streams, targets, self._base,
+            self._first_bad.decoder, self._temp_limit,
         )  # fmt: skip
-        actual, statuses = tables.reserve(8 * len(streams)), tables.reserve(4 * len(streams))
+        self._queue.append(work.launch)
 
-        def launch(sent: Tables, stream: Stream) -> None:
-            # A decoder that stops early must not leave a status of an earlier use behind.
-            self._runtime.memset(int(sent.pointer(statuses)), 0xFF, 4 * len(streams), stream)
-            self._decompress(
-                fmt, streams.length, stream,
-                [int(sent.pointer(at)) for at in (src, size, length, actual, dst, statuses)],
-            )  # fmt: skip
-            args = (
-                *(sent.pointer(offset) for offset in (statuses, actual, length, owner)),
-                np.int64(len(streams)), self._base, np.uint64(0),
-                np.uint64(self._first_bad.decoder),
-            )  # fmt: skip
-            self._runtime.launch("check_statuses", -(-len(streams) // 256), 256, args, stream)
 
-        self._queue.append(("decompression", launch))
+def copies(
+    runtime: Runtime, tables: Tables, sources: Pointers, targets: Pointers, sizes: Int64
+) -> Callable[[Tables, Stream], None]:
+    """Add the tables of many copies; returns what launches them."""
+    tiles = tile_table(sizes, COPY_TILE)
+    at = [tables.add(column) for column in (sources, targets, sizes, tiles)]
+    n, grid = np.int64(len(sizes)), -(-int(tiles[-1]) // 8)
 
-    def _decompress(
-        self, fmt: str, lengths: npt.NDArray[np.int64], stream: Stream, at: list[int]
-    ) -> None:
-        """Queue the nvCOMP calls of one format: one, unless its temporary memory is too much."""
-        nvcomp = self._runtime.nvcomp
-        assert nvcomp is not None
-        src, size, capacity, actual, dst, statuses = at
-        n = len(lengths)
-        first = 0
-        while first < n:
-            last, temp_bytes = self._batch(fmt, lengths, first)
-            temp = self._runtime.alloc(temp_bytes, stream) if temp_bytes else None
-            nvcomp.decompress(
-                fmt, src + 8 * first, size + 8 * first, capacity + 8 * first, actual + 8 * first,
-                last - first, 0 if temp is None else temp.ptr, temp_bytes, dst + 8 * first,
-                statuses + 4 * first, stream,
-            )  # fmt: skip
-            first = last
+    def launch(sent: Tables, stream: Stream) -> None:
+        args = (*(sent.pointer(offset) for offset in at), n)
+        runtime.launch("copy_segments", grid, 256, args, stream)
 
-    def _batch(self, fmt: str, lengths: npt.NDArray[np.int64], first: int) -> tuple[int, int]:
-        """Return the end of the next batch, and its temporary bytes."""
-        nvcomp = self._runtime.nvcomp
-        assert nvcomp is not None
-        last = len(lengths)
-        while True:
-            part = lengths[first:last]
-            wanted = nvcomp.decompress_temp_bytes(fmt, len(part), int(part.max()), int(part.sum()))
-            if wanted <= self._temp_limit or last - first == 1:
-                return last, wanted
-            last = first + max(1, (last - first) // 2)
+    return launch

@@ -61,12 +61,13 @@ class HostDecode:
     ) -> None:
         self.rows = rows
         self._chain, self._steps, self._wave, self._encoded = chain, steps, wave, encoded
-        self.size = chain.chunk.nbytes if chain.layout is None else chain.layout.nbytes
+        self.size = steps.layout.nbytes
         self.stride = align(self.size)
         total = max(1, len(rows) * self.stride)
         self.slab: Slab | None = slabs.take(total) if total <= limit else None
         self.memory = np.empty(total, np.uint8) if self.slab is None else self.slab.array[:total]
-        self._native = _native_codec(steps)
+        known = steps.native_codec in native.codecs_available()
+        self._native = steps.native_codec if known else None
         self._futures: list[Future[None]] = []
 
     def start(self) -> None:
@@ -113,14 +114,9 @@ class HostDecode:
         chain = self._chain
         if chain.layout is None:
             chunk = chain.decode(key, data)
-            native_order = chain.chunk.dtype.newbyteorder("=")
-            target.view(native_order).reshape(chain.chunk.shape)[...] = chunk
+            native_order, layout = chain.chunk.dtype.newbyteorder("="), self._steps.layout
+            np.ndarray(layout.shape, native_order, target, strides=layout.strides)[...] = chunk
             return
         raw = chain.decode_bytes(key, data, target)
         if raw is not target:
             target[...] = np.frombuffer(raw, np.uint8)
-
-
-def _native_codec(steps: ChainSteps) -> str | None:
-    name = steps.compressor or "raw"
-    return name if steps.on_device and name in native.codecs_available() else None

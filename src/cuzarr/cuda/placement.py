@@ -21,7 +21,7 @@ Mode = Literal["checked", "trusted", "host"]
 MODES: Final = ("checked", "trusted", "host")
 
 #: Least number of independent streams at the same time, by nvCOMP format. Provisional, see above.
-MIN_STREAMS: Final[Mapping[str, int]] = {"LZ4": 64, "Zstd": 256}
+MIN_STREAMS: Final[Mapping[str, int]] = {"LZ4": 64, "Zstd": 256, "Deflate": 256}
 
 
 class Placement:
