@@ -40,6 +40,7 @@ from cuzarr.api import (
 from cuzarr.array import Array
 from cuzarr.config import config
 from cuzarr.debug import print_debug_info
+from cuzarr.device_store import DeviceStore
 from cuzarr.errors import CopyError
 from cuzarr.group import Group
 from cuzarr.storage import DirectoryStore, MemoryStore, ZipStore
@@ -51,6 +52,7 @@ __all__ = [
     "AsyncArray",
     "AsyncGroup",
     "CopyError",
+    "DeviceStore",
     "DirectoryStore",
     "Group",
     "MemoryStore",

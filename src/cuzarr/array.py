@@ -324,18 +324,7 @@ class Array(Description):
 
     def _chunk_coords(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Yield key and grid coordinates of every stored object of the array."""
-        encoding = self._spec.key_encoding
-        prefix = f"{self._path}/" if self._path else ""
-        for key in self._store.list(self._path):
-            parts = key[len(prefix) :].split(encoding.separator)
-            if encoding.name == "default":
-                if parts[0] != "c":
-                    continue
-                parts = parts[1:]
-            elif self.ndim == 0 and parts == ["0"]:
-                parts = []
-            if len(parts) == self.ndim and all(part.isdecimal() for part in parts):
-                yield key, tuple(map(int, parts))
+        return nodes.chunk_coords(self._spec, self._path, self._store.list(self._path))
 
     def _chunk_keys(self) -> Iterator[str]:
         grid = grid_shape(self.shape, self._spec.chunk_shape)

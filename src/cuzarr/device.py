@@ -70,8 +70,17 @@ def parse_device(wanted: str | None) -> str:
     return wanted
 
 
-def resolve(wanted: str, dtype: np.dtype[Any]) -> Device:
-    """Return the device for arrays of ``dtype``; ``wanted`` is what :func:`parse_device` gave."""
+def resolve(wanted: str, dtype: np.dtype[Any], here: str | None = None) -> Device:
+    """Return the device for arrays of ``dtype``.
+
+    Parameters
+    ----------
+    wanted : str
+        What :func:`parse_device` gave.
+    dtype : numpy.dtype
+    here : str or None
+        The device that the store is on.
+    """
     if wanted == "cpu":
         return Device("cpu", 'device="cpu" was asked for')
     # CuPy has no types of other packages, some of which call themselves floats (ml_dtypes).
@@ -83,6 +92,8 @@ def resolve(wanted: str, dtype: np.dtype[Any]) -> Device:
         return Device(wanted, f'device="{wanted}" was asked for')
     if not lives_there:
         return Device("cpu", f"auto: data type {dtype} cannot live on a CUDA device")
+    if here is not None:
+        return Device(here, "auto: the store keeps its chunks there")
     found = probe()
     if found.count == 0:
         return Device("cpu", f"auto: {found.reason}")

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -257,6 +257,23 @@ def consolidate(store: Store, path: str, spec: GroupSpec, name: str | None) -> G
         document = held.v2_document(v2.documents(spec))
         store.set(key, meta.dump_json(document, key))
     return spec
+
+
+def chunk_coords(
+    spec: ArraySpec, path: str, keys: Iterable[str]
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield, of the keys below the array at ``path``, those of chunks with their coordinates."""
+    encoding, prefix = spec.key_encoding, f"{path}/" if path else ""
+    for key in keys:
+        parts = key[len(prefix) :].split(encoding.separator)
+        if encoding.name == "default":
+            if parts[0] != "c":
+                continue
+            parts = parts[1:]
+        elif spec.ndim == 0 and parts == ["0"]:
+            parts = []
+        if len(parts) == spec.ndim and all(part.isdecimal() for part in parts):
+            yield key, tuple(map(int, parts))
 
 
 def _with_own_members(spec: NodeSpec | None, path: str) -> NodeSpec | None:

@@ -225,7 +225,9 @@ class Selections(Node):
         dtype, target = self._spec.dtype, self._target
         if device.name != "cpu":
             dtype = dtype.newbyteorder("=")
-        return Job(self._store, target.chain, plan, dtype, target.fill_value)
+        return Job(
+            self._store, target.chain, plan, dtype, target.fill_value, resident=target.resident
+        )
 
     # Writing
 
@@ -291,7 +293,8 @@ class Selections(Node):
 
     def _resolved(self) -> Device:
         if self._device is None:
-            self._device = resolve(self._wanted, self._spec.dtype)
+            here = getattr(self._store, "device", None)  # of a store that is on one
+            self._device = resolve(self._wanted, self._spec.dtype, here)
         return self._device
 
     # Brackets

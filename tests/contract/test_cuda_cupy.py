@@ -271,9 +271,9 @@ def test_the_budget_follows_the_memory_of_the_device(
     module: Any, no_backends: None, memory: int, budget: float
 ) -> None:
     module.cuda.memGetInfo = lambda: (0, memory << 30)
-    assert cuzarr.cuda.open_backend(0)._shared.budget == int(budget * 2**30)
+    assert cuzarr.cuda.open_backend(0).shared.budget == int(budget * 2**30)
     with cuzarr.config.set({"cuda.budget": 12345}):
-        assert cuzarr.cuda.open_backend(0)._shared.budget == 12345
+        assert cuzarr.cuda.open_backend(0).shared.budget == 12345
 
 
 def test_an_array_that_outlived_a_fork_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -329,7 +329,7 @@ def test_a_lane_is_given_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         with pytest.raises(ChunkDecodeError):
             stored.read(backend)
-    lanes = backend._shared.lanes
+    lanes = backend.shared.lanes
     first, second = lanes.take(), lanes.take()
     assert first is not second
     del first, second, lanes

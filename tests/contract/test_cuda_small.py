@@ -98,7 +98,7 @@ def test_what_is_small() -> None:
         assert (type(steps).__name__ == "SmallReadPass") == small
         steps.abort()
         backend.runtime.close(check=False)
-    assert small_backend()._shared.small_bytes == threads() << 20
+    assert small_backend().shared.small_bytes == threads() << 20
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -124,7 +124,7 @@ def test_a_corrupt_chunk_names_its_key() -> None:
     for _ in range(3):
         with pytest.raises(ChunkDecodeError, match=key):
             read(stored.job(stored.plan()), stored.address, backend)
-    pinned = backend._shared.table_slabs._idle
+    pinned = backend.shared.table_slabs._idle
     assert len(pinned) == len(set(map(id, pinned))) == 1
     gc.collect()
     close(backend)

@@ -170,13 +170,13 @@ def test_a_corrupt_chunk_is_named(device: str, options: Any) -> None:
         with pytest.raises(ChunkDecodeError, match="c/1/2"):
             z.boxes([[0, 0], [20, 40], [21, 39]], 6)
     if device != "cpu":
-        idle = cuda.open_backend(0)._shared.lanes._idle
+        idle = cuda.open_backend(0).shared.lanes._idle
         assert len({id(lane) for lane in idle}) == len(idle), "a lane was given back twice"
 
 
 def test_device_tables_stay_within_the_budget() -> None:
     with use_device("emulated") as device:
-        cuda.open_backend(0)._shared.__dict__["budget"] = 1 << 16
+        cuda.open_backend(0).shared.__dict__["budget"] = 1 << 16
         z = array(device=device)
         starts = np.random.default_rng(0).integers(0, 35, (300, 2))
         assert np.array_equal(to_numpy(z.boxes(starts, 5)), stacked(DATA, starts, (5, 5)))

@@ -95,15 +95,19 @@ class ShardIndex:
             )
         return entries
 
-    def split(self, key: str, shard: Bytes) -> list[memoryview | None]:
-        """Return the encoded inner chunks of a whole shard, None where not stored."""
+    def entries(self, key: str, shard: Bytes) -> npt.NDArray[np.uint64]:
+        """Return what ``parse`` does, from a whole shard."""
         view = memoryview(shard)
         if view.nbytes < self.nbytes:
             raise ShardIndexError(
                 key, "sharding_indexed", f"truncated: {view.nbytes} bytes, less than its index"
             )
         raw = view[-self.nbytes :] if self.at_end else view[: self.nbytes]
-        entries = self.parse(key, raw, view.nbytes)
+        return self.parse(key, raw, view.nbytes)
+
+    def split(self, key: str, shard: Bytes) -> list[memoryview | None]:
+        """Return the encoded inner chunks of a whole shard, None where not stored."""
+        view, entries = memoryview(shard), self.entries(key, shard)
         missing = (entries == ABSENT).all(axis=1).tolist()
         return [
             None if absent else view[offset : offset + size]

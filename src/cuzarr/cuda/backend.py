@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from cuzarr.cuda.placement import Mode, Placement
 from cuzarr.cuda.read_pass import CudaReadPass
+from cuzarr.cuda.resident import resident_chunks
 from cuzarr.cuda.rows import check_elements
 from cuzarr.cuda.runtime import DeviceArray, Runtime
 from cuzarr.cuda.shared import Shared
@@ -65,16 +66,17 @@ class CudaBackend:
         self.name = runtime.name
         decide = Placement(device_decode, runtime.nvcomp is not None, placement)
         small = threads() << 20 if small_bytes is None else small_bytes
-        self._shared = Shared(runtime, budget, slab_bytes, small, decide)
+        self.shared = Shared(runtime, budget, slab_bytes, small, decide)
 
     def begin_read(self, job: Job, out: DeviceArray | None) -> ReadPass:
         """Start a read into ``out``, or into a new C-contiguous array."""
         check_elements(job.dtype)
-        if self._host is not None and is_small(self._shared, job, out):
-            return SmallReadPass(self._shared, self._host, job, out)
+        resident = resident_chunks(self.shared, job) is not None
+        if self._host is not None and not resident and is_small(self.shared, job, out):
+            return SmallReadPass(self.shared, self._host, job, out)
         if out is None:
             out = self.runtime.empty(job.plan.shape, job.dtype.newbyteorder("="))
-        return CudaReadPass(self._shared, job, out)
+        return CudaReadPass(self.shared, job, out)
 
     def to_host(self, array: DeviceArray) -> npt.NDArray[Any]:
         """Return a host copy of an array of this device; waits."""
@@ -83,4 +85,4 @@ class CudaBackend:
     def begin_write(self, job: Job, value: Any, write_empty_chunks: bool) -> CudaWritePass:
         """Start a write of ``value``: a NumPy array, an array of a device, or a scalar."""
         check_elements(job.dtype)
-        return CudaWritePass(self._shared, job, value, write_empty_chunks)
+        return CudaWritePass(self.shared, job, value, write_empty_chunks)

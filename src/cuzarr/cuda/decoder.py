@@ -26,6 +26,7 @@ from cuzarr.cuda.host_decode import HostDecode
 from cuzarr.cuda.inspected import DEVICE, HOST, Inspection
 from cuzarr.cuda.inspection import host_only, inspect
 from cuzarr.cuda.memory import Keeper, Tables
+from cuzarr.cuda.resident import ResidentReading, resident_chunks
 from cuzarr.cuda.runtime import DeviceBuffer, Event, Stream
 from cuzarr.cuda.shared import MAX_WAVE_CHUNKS, Shared
 from cuzarr.cuda.steps import ChainSteps
@@ -45,7 +46,7 @@ class Fetched:
 
     wave: Wave
     base: int
-    reading: Reading
+    reading: Reading | ResidentReading
 
 
 @dataclass(eq=False)
@@ -104,6 +105,9 @@ class WaveDecoder:
     ) -> None:
         self._shared, self._job, self._lane, self._first_bad = shared, job, lane, first_bad
         self._steps = ChainSteps.of(job.chain)
+        self._resident = resident_chunks(shared, job)
+        # They may be closed by another thread while this call reads them.
+        self._memory = () if self._resident is None else self._resident.memory
         self.layout = self._steps.layout
         self._nbytes = max(1, self.layout.nbytes)
         self._plan_waves(depth)
@@ -117,6 +121,9 @@ class WaveDecoder:
         shared, steps, nbytes = self._shared, self._steps, self._nbytes
         self._expected, temp = steps.encoded_nbytes, steps.temp_nbytes
         scratch = steps.scratch_nbytes + TABLE_BYTES + temp
+        if self._resident is not None:
+            scratch -= self._expected
+            self._expected = 0
         self._too_large = ""
         if scratch > shared.budget or self._expected > shared.slab_bytes:
             self._too_large = (
@@ -124,8 +131,11 @@ class WaveDecoder:
                 f"are {shared.budget} and {shared.slab_bytes}"
             )
             scratch = nbytes + TABLE_BYTES
+            self._resident, self._expected = None, steps.encoded_nbytes
         depth = max(1, min(depth, shared.budget // (_WORTHWHILE * scratch)))
-        fitting = min(shared.budget // (depth * scratch), shared.slab_bytes // self._expected)
+        fitting = shared.budget // (depth * scratch)
+        if self._expected:
+            fitting = min(fitting, shared.slab_bytes // self._expected)
         chunks = self._job.plan.n_chunks
         wanted = max(-(-chunks // _WAVES), _SMALLEST_WAVE // nbytes)
         self.wave_chunks = max(1, min(fitting, wanted, MAX_WAVE_CHUNKS))
@@ -137,8 +147,14 @@ class WaveDecoder:
     def fetch(self, wave: Wave, *, ahead: bool = False) -> Fetched:
         """Start the reading of a wave; ``ahead``: in the background."""
         shared = self._shared
-        limit = 0 if self._too_large else shared.slab_bytes
-        reading = Reading(self._job.store, wave, shared.slabs, self._expected, limit, ahead=ahead)
+        reading: Reading | ResidentReading
+        if self._resident is not None:
+            reading = ResidentReading(self._resident, self._job, wave)
+        else:
+            limit = 0 if self._too_large else shared.slab_bytes
+            reading = Reading(
+                self._job.store, wave, shared.slabs, self._expected, limit, ahead=ahead
+            )
         fetched = Fetched(wave, self._count, reading)
         self.waves.append((self._count, wave))
         self._count += len(wave)
@@ -150,11 +166,12 @@ class WaveDecoder:
         shared, wave = self._shared, fetched.wave
         self._keeper.wait()
         encoded = fetched.reading.result()
-        found = (
-            host_only(encoded, self._steps, self._too_large)
-            if self._too_large
-            else inspect(encoded, self._steps, self._job.chain, shared.placement, self._depth)
-        )
+        if self._too_large:
+            found = host_only(encoded, self._steps, self._too_large)
+        elif encoded.inspection is not None:
+            found = encoded.inspection
+        else:
+            found = inspect(encoded, self._steps, self._job.chain, shared.placement, self._depth)
         self._job.report.extend(found.records)
         rows = np.flatnonzero(found.place == HOST)
         host = None

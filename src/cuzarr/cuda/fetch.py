@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from cuzarr.engine.batch import Wave
 from cuzarr.engine.pool import abandon, pool, threads
 from cuzarr.errors import ChunkDecodeError, StoreError
 from cuzarr.storage.base import BytesLike, Placed, ReadInto, RequestBatch, Status, Store, Values
+
+if TYPE_CHECKING:
+    from cuzarr.cuda.inspected import Inspection
 
 Int64 = npt.NDArray[np.int64]
 _GAP = 16  # bytes that alignment may cost per chunk
@@ -45,12 +48,15 @@ class EncodedWave:
         Bytes; -1 where the chunk is missing.
     apart : dict of int to bytes-like
         Rows that did not fit in the slab.
+    inspection : Inspection or None
+        What the headers say, where it is known beforehand; ``positions`` are device addresses then.
     """
 
     slab: Slab | None
     positions: Int64
     sizes: Int64
     apart: dict[int, BytesLike] = field(default_factory=dict)
+    inspection: Inspection | None = None
 
     def view(self, row: int) -> memoryview:
         """Return the bytes of a row that is not missing."""
@@ -115,7 +121,7 @@ class Reading:
         if len(rows) == 0:
             return found
         answer = self._read() if self._future is None else self._future.result()
-        _check(self._batch, answer.statuses)
+        check_statuses(self._batch, answer.statuses)
         if isinstance(answer, Placed):
             fits = answer.statuses == Status.OK
             found.positions[rows[fits]] = answer.positions[fits]
@@ -150,7 +156,7 @@ class Reading:
 
     def _get_apart(self, batch: RequestBatch, rows: Int64) -> None:
         answer = self._store.get_many(batch)
-        _check(batch, answer.statuses)
+        check_statuses(batch, answer.statuses)
         self._keep_apart(answer, rows)
 
     def _keep_apart(self, answer: Values, rows: Int64) -> None:
@@ -212,7 +218,8 @@ def copy_bytes(target: npt.NDArray[np.uint8], source: npt.NDArray[np.uint8]) -> 
     copy_pieces(target, np.array(bounds, np.int64), sources, sizes)
 
 
-def _check(batch: RequestBatch, statuses: npt.NDArray[np.int32]) -> None:
+def check_statuses(batch: RequestBatch, statuses: npt.NDArray[np.int32]) -> None:
+    """Raise for the first request that failed; a missing chunk is no failure."""
     bad = (statuses == Status.SHORT) | (statuses >= Status.ERRNO)
     if bad.any():
         i = int(np.argmax(bad))

@@ -34,6 +34,8 @@ class Job:
         Of a write: the fields that the value holds, of structured chunks that keep the others.
     report : list of PlacementRecord
         Backends append where the steps ran.
+    resident : bool
+        The store keeps the chunks on a device, and the waves say under which numbers.
     """
 
     store: Store
@@ -43,6 +45,7 @@ class Job:
     fill_value: np.generic
     fields: str | list[str] | None = None
     report: list[PlacementRecord] = field(default_factory=list)
+    resident: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,15 @@ class Wave:
     """Some chunks of a job: chunk ``i`` of ``rows`` is read by request ``i`` of ``requests``.
 
     ``present`` is False where a shard index says that the chunk is not stored; such a request is
-    never sent. A plain chunk may still turn out to be missing when it is fetched.
+    never sent. A plain chunk may still turn out to be missing when it is fetched. ``numbers`` are
+    those of the chunks in a store that keeps them on a device, -1 where it has none.
     """
 
     index: int
     rows: PlanRows
     requests: RequestBatch
     present: npt.NDArray[np.bool_]
+    numbers: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -64,8 +69,9 @@ class Wave:
     def take(self, which: slice | npt.NDArray[np.int64]) -> Wave:
         """Return some chunks of the wave as a wave of their own."""
         return Wave(
-            self.index, self.rows.take(which), self.requests.take(which), self.present[which]
-        )
+            self.index, self.rows.take(which), self.requests.take(which), self.present[which],
+            None if self.numbers is None else self.numbers[which],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,11 +103,13 @@ class StackAddress:
             _joined(parts, "coords"), _joined(parts, "start"), _joined(parts, "count"),
             _joined(parts, "out"), rows.step, rows.lists, _joined(parts, "complete"),
         )  # fmt: skip
+        numbers = [wave.numbers for wave in waves if wave.numbers is not None]
         return Wave(
             index,
             joined,
             RequestBatch.join([wave.requests for wave in waves]),
             np.concatenate([wave.present for wave in waves]),
+            np.concatenate(numbers) if len(numbers) == len(waves) else None,
         )
 
 
@@ -178,7 +180,7 @@ def _key(read: Read) -> Hashable | None:
     lists = any(axis.index is not None for axis in plan.axes)
     what = id(plan) if lists else tuple(axis.step for axis in plan.axes)
     fill = np.asarray(job.fill_value).tobytes()
-    where = id(job.store), id(read.backend)
+    where = id(job.store), id(read.backend), job.resident
     return where, plan.shape, plan.out_shape, what, job.dtype.str, chain.chunk.shape, fill
 
 

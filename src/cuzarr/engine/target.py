@@ -11,6 +11,7 @@ from cuzarr.codecs.chain import CodecChain
 from cuzarr.codecs.registry import build_codecs
 from cuzarr.codecs.sharding import ShardingCodec
 from cuzarr.engine.address import PlainAddress, ShardAddress
+from cuzarr.engine.resident import ResidentAddress, resident_address
 from cuzarr.errors import MetadataError
 from cuzarr.meta.codec_specs import serializer_name
 from cuzarr.meta.fill import read_as
@@ -40,6 +41,11 @@ class Target:
     address: PlainAddress | ShardAddress
     fill_value: np.generic
 
+    @property
+    def resident(self) -> bool:
+        """Whether the store keeps the chunks on a device."""
+        return isinstance(self.address, ResidentAddress)
+
 
 def bind(spec: ArraySpec, store: Store, path: str, key: str, *, cache_indexes: bool) -> Target:
     """Bind a spec to a store.
@@ -68,12 +74,17 @@ def bind(spec: ArraySpec, store: Store, path: str, key: str, *, cache_indexes: b
         sharding = outer.serializer
         plain = not isinstance(sharding, ShardingCodec) or outer.array_codecs or outer.byte_codecs
         if plain:
-            return Target(outer, outer, spec.chunk_shape, address, fill)
+            kept = resident_address(store, path, address, spec.shape, spec.chunk_shape)
+            return Target(outer, outer, spec.chunk_shape, kept or address, fill)
         assert isinstance(sharding, ShardingCodec)
         shards = ShardAddress(
             address, store, sharding.index(chunk), spec.shape, sharding.chunk_shape,
             sharding.chunks_per_shard(chunk), cache=cache_indexes,
         )  # fmt: skip
-        return Target(sharding.inner_chain(chunk), outer, sharding.chunk_shape, shards, fill)
+        kept = resident_address(
+            store, path, address, spec.shape, sharding.chunk_shape, shards.chunks_per_shard
+        )
+        inner = sharding.inner_chain(chunk)
+        return Target(inner, outer, sharding.chunk_shape, kept or shards, fill)
     except (ValueError, TypeError) as error:
         raise MetadataError(key, [f"codecs: {error}"]) from error
