@@ -14,7 +14,8 @@ from cuzarr import errors
 
 PUBLIC = set(
     """
-    Array AsyncArray AsyncGroup CopyError DeviceStore DirectoryStore Group MemoryStore ZipStore __version__
+    Array AsyncArray AsyncGroup CopyError DeviceStore DirectoryStore Group MemoryStore ZipStore
+    __version__
     array codecs config consolidate_metadata copy copy_all copy_store create create_array
     create_group create_hierarchy empty empty_like errors from_array full full_like group load ones
     ones_like open open_array open_consolidated open_group open_like print_debug_info read save
