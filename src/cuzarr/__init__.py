@@ -3,40 +3,9 @@
 from importlib import import_module
 from types import ModuleType
 
-from cuzarr import codecs, errors, storage
+from cuzarr import api, codecs, errors, storage
 from cuzarr.aio import AsyncArray, AsyncGroup
-from cuzarr.api import (
-    array,
-    consolidate_metadata,
-    copy,
-    copy_all,
-    copy_store,
-    create,
-    create_array,
-    create_group,
-    create_hierarchy,
-    empty,
-    empty_like,
-    from_array,
-    full,
-    full_like,
-    group,
-    load,
-    ones,
-    ones_like,
-    open,  # noqa: A004
-    open_array,
-    open_consolidated,
-    open_group,
-    open_like,
-    read,
-    save,
-    save_array,
-    save_group,
-    tree,
-    zeros,
-    zeros_like,
-)
+from cuzarr.api import *  # noqa: F403
 from cuzarr.array import Array
 from cuzarr.config import config
 from cuzarr.debug import print_debug_info
@@ -58,42 +27,13 @@ __all__ = [
     "MemoryStore",
     "ZipStore",
     "__version__",
-    "array",
     "codecs",
     "config",
-    "consolidate_metadata",
-    "copy",
-    "copy_all",
-    "copy_store",
-    "create",
-    "create_array",
-    "create_group",
-    "create_hierarchy",
-    "empty",
-    "empty_like",
     "errors",
-    "from_array",
-    "full",
-    "full_like",
-    "group",
-    "load",
-    "ones",
-    "ones_like",
-    "open",
-    "open_array",
-    "open_consolidated",
-    "open_group",
-    "open_like",
     "print_debug_info",
-    "read",
-    "save",
-    "save_array",
-    "save_group",
     "storage",
-    "tree",
-    "zeros",
-    "zeros_like",
 ]
+__all__ += api.__all__
 
 # As in zarr-python they need no import of their own, but take none of the time of this one.
 _MODULES = ("abc", "buffer", "dtype", "experimental", "interop", "registry", "types")

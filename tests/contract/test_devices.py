@@ -106,12 +106,17 @@ def test_layouts(device: str, layout: str) -> None:
     assert z.device == device
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("layout", ["v2 blosc", "v3 shards", "v3 big"])
+@pytest.mark.parametrize(
+    ("layout", "dtype"),
+    [
+        (layout, dtype)
+        for layout in ("v2 blosc", "v3 shards", "v3 big")
+        for dtype in DTYPES
+        if layout != "v3 big" or np.dtype(dtype).itemsize > 1  # one byte has no order
+    ],
+)
 def test_dtypes(device: str, layout: str, dtype: str) -> None:
     expected = data(dtype)
-    if dtype in ("bool", "i1") and layout == "v3 big":
-        pytest.skip("one byte has no order")
     z = cuzarr.create_array(None, data=expected, device=device, **LAYOUTS[layout])
     for kind, key in SELECTIONS.values():
         same_bits(getattr(z, f"get_{kind}_selection")(key), expected_of(kind, key, expected))
@@ -218,8 +223,15 @@ def test_auto_prefers_a_device(device: str, device_kind: str) -> None:
             cuzarr.create_array(None, data=np.array([b"a"], "S4"), device="cuda:0")
 
 
-@pytest.mark.parametrize("layout", ["v2 blosc", "v3 zstd", "v3 raw", "v3 checksum", "v3 gzip"])
-@pytest.mark.parametrize("damage", ["truncated", "header", "body"])
+@pytest.mark.parametrize(
+    ("damage", "layout"),
+    [("truncated", "v3 raw")]  # of raw bytes nothing else could be noticed
+    + [
+        (damage, layout)
+        for damage in ("truncated", "header", "body")
+        for layout in ("v2 blosc", "v3 zstd", "v3 checksum", "v3 gzip")
+    ],
+)
 def test_corrupt_chunks_name_their_key(
     device_kind: str, tmp_path: Path, layout: str, damage: str
 ) -> None:
@@ -231,8 +243,6 @@ def test_corrupt_chunks_name_their_key(
 
 
 def _read_corrupt(device: str, tmp_path: Path, layout: str, damage: str) -> None:
-    if layout == "v3 raw" and damage != "truncated":
-        pytest.skip("raw bytes have no redundancy")
     path = tmp_path / "z"
     z = cuzarr.create_array(str(path), data=data("i4"), device=device, **LAYOUTS[layout])
     key = "1.1" if layout.startswith("v2") else "c/1/1"

@@ -12,38 +12,7 @@ from typing import Any
 from cuzarr import api
 from cuzarr.aio import AsyncArray, AsyncGroup, as_async, as_sync, hop
 
-__all__ = [
-    "array",
-    "consolidate_metadata",
-    "copy",
-    "copy_all",
-    "copy_store",
-    "create",
-    "create_array",
-    "create_group",
-    "create_hierarchy",
-    "empty",
-    "empty_like",
-    "from_array",
-    "full",
-    "full_like",
-    "group",
-    "load",
-    "ones",
-    "ones_like",
-    "open",
-    "open_array",
-    "open_consolidated",
-    "open_group",
-    "open_like",
-    "read",
-    "save",
-    "save_array",
-    "save_group",
-    "tree",
-    "zeros",
-    "zeros_like",
-]
+__all__ = api.__all__
 
 
 def _asynchronous(function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
