@@ -20,6 +20,7 @@ from cuzarr.errors import ChunkEncodeError
 from cuzarr.host.copy import gather_row
 from cuzarr.host.fetch import fetch_run
 from cuzarr.host.layout import host_records
+from cuzarr.host.native_zstd import with_native_zstd
 
 _WAVE_BYTES = 64 * 2**20  #: decoded bytes that are encoded before they are stored
 Gathered = tuple[Wave, list[Future[list[Bytes | None]]]]
@@ -39,6 +40,7 @@ class HostWritePass:
         self.job, self.value, self.write_empty_chunks = job, value, write_empty_chunks
         self.chunk_bytes = max(job.chain.chunk.nbytes, 1)
         self.wave_chunks = max(4 * threads(), _WAVE_BYTES // self.chunk_bytes)
+        self._encoder = with_native_zstd(job.chain)
         self._chunks = 0
         self._fill: Any = np.array(job.fill_value, job.chain.chunk.dtype)[()]
 
@@ -97,7 +99,7 @@ class HostWritePass:
                 target = (chunk.reshape(-1) if rows.flat else chunk)[fields]
             gather_row(rows, i, self.value, target)
             empty = not self.write_empty_chunks and _is_fill(chunk, self._fill)
-            encoded.append(None if empty else chain.encode(key, chunk))
+            encoded.append(None if empty else self._encoder.encode(key, chunk))
         return encoded
 
 

@@ -22,6 +22,8 @@ try:
     from cuzarr.native import _native as extension
 except ImportError:  # not built: no C compiler, or not a POSIX system
     extension = None
+if not all(hasattr(extension, name) for name in twin.__all__):
+    extension = None  # built from older sources, where the package runs from its source tree
 
 
 def native_calls(module: ModuleType) -> Calls:
@@ -55,6 +57,7 @@ format_keys = calls.format_keys
 read_files = calls.read_files
 read_wave = calls.read_wave
 value_addresses = calls.value_addresses
+zstd_compress = calls.zstd_compress
 zstd_frames = calls.zstd_frames
 
 __all__ = [
@@ -74,5 +77,6 @@ __all__ = [
     "read_files",
     "read_wave",
     "value_addresses",
+    "zstd_compress",
     "zstd_frames",
 ]

@@ -51,6 +51,12 @@ def set_codecs(
     zstd_continue: int,
     blosclz: int,
     zlib: int,
+    zstd_encoder: int,
+    zstd_encoder_free: int,
+    zstd_encoder_size: int,
+    zstd_set: int,
+    zstd_bound: int,
+    zstd_encode: int,
     /,
 ) -> None: ...
 def decode_batch(
@@ -102,6 +108,7 @@ def zstd_frames(
     dictionary: Any,
     /,
 ) -> None: ...
+def zstd_compress(data: Any, level: int, checksum: bool, /) -> bytes | None: ...
 def crc32c(data: Any, /) -> int: ...
 def find_values(
     mapping: Any,

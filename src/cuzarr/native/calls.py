@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numcodecs import zstd
 
 from cuzarr.native.tables import (
     CODECS,
@@ -430,6 +431,21 @@ class Calls:
             _uint64("pointers", pointers), _int64("sizes", sizes),
             _int64("positions", positions), slab, max(int(threads), 1),
         )  # fmt: skip
+
+    def zstd_compress(self, data: Buffer, level: int, *, checksum: bool = False) -> bytes:
+        """Compress contiguous bytes to one zstd frame that states its content size.
+
+        Parameters
+        ----------
+        data : bytes-like
+        level : int
+            -131072 to 22; 0 is the library's default.
+        checksum : bool
+            Whether the frame ends with a checksum of its content.
+        """
+        self.codecs_available()
+        packed: bytes | None = self._do.zstd_compress(data, level, checksum)
+        return zstd.compress(data, level, checksum) if packed is None else packed
 
     def crc32c(self, data: Buffer) -> int:
         """Return the CRC-32C (Castagnoli) of contiguous bytes."""

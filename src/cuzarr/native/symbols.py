@@ -36,6 +36,12 @@ class Functions:
     zstd_continue: int = 0
     blosclz: int = 0
     zlib: int = 0
+    zstd_encoder: int = 0
+    zstd_encoder_free: int = 0
+    zstd_encoder_size: int = 0
+    zstd_set: int = 0
+    zstd_bound: int = 0
+    zstd_encode: int = 0
 
     def addresses(self) -> tuple[int, ...]:
         """Return them in the order of ``set_codecs``."""
@@ -75,6 +81,9 @@ def find_functions() -> Functions:
                 found["zstd_begin"] = _address(library, "ZSTD_decompressBegin")
                 found["zstd_step"] = _address(library, "ZSTD_nextSrcSizeToDecompress")
                 found["zstd_continue"] = _address(library, "ZSTD_decompressContinue")
+        if "zstd_encode" not in found and _zstd_encodes(library):
+            for name, symbol in _ZSTD_ENCODER.items():
+                found[name] = _address(library, symbol)
         if "blosclz" not in found and _blosclz_works(library):
             found["blosclz"] = _address(library, "blosclz_decompress")
         if "zlib" not in found and _zlib_works(library):
@@ -178,6 +187,43 @@ def _zstd_steps_work(library: ctypes.CDLL) -> bool:
     good = good and done == 41 and at == len(_ZSTD) and out.raw[:41] == b"c" * 41
     free(context)
     return bool(good)
+
+
+_ZSTD_ENCODER = {
+    "zstd_encoder": "ZSTD_createCCtx",
+    "zstd_encoder_free": "ZSTD_freeCCtx",
+    "zstd_encoder_size": "ZSTD_sizeof_CCtx",
+    "zstd_set": "ZSTD_CCtx_setParameter",
+    "zstd_bound": "ZSTD_compressBound",
+    "zstd_encode": "ZSTD_compress2",
+}
+
+
+def _zstd_encodes(library: ctypes.CDLL) -> bool:
+    """Whether parameters have the numbers they should, and frames state their content size."""
+    try:
+        create, free, held, put, bound, encode = (library[name] for name in _ZSTD_ENCODER.values())
+    except AttributeError:
+        return False
+    pointer, size = ctypes.c_void_p, ctypes.c_size_t
+    create.argtypes, create.restype = (), pointer
+    for function in (free, held):
+        function.argtypes, function.restype = (pointer,), size
+    put.argtypes, put.restype = (pointer, ctypes.c_int, ctypes.c_int), size
+    bound.argtypes, bound.restype = (size,), size
+    encode.argtypes, encode.restype = (pointer, pointer, size, ctypes.c_char_p, size), size
+    context = create()
+    if not context:
+        return False
+    # what was set comes back; errors are small negative numbers
+    good = put(context, 100, 1) == 1 and put(context, 201, 1) == 1 and held(context) > 0
+    room = bound(len(_TEXT))
+    out = ctypes.create_string_buffer(room)
+    packed = encode(context, out, room, _TEXT, len(_TEXT)) if good else 0
+    free(context)
+    frame = out.raw[: min(packed, room)]
+    # one segment, a checksum, one byte of content size (RFC 8878, section 3.1.1.1)
+    return frame[:6] == bytes.fromhex("28b52ffd 24") + bytes([len(_TEXT)])
 
 
 def _blosclz_works(library: ctypes.CDLL) -> bool:

@@ -7,7 +7,14 @@ given by address is wrapped by ctypes; the codecs are those of numcodecs.
 from __future__ import annotations
 
 from cuzarr.native.twin_copy import copy_rows
-from cuzarr.native.twin_decode import blosc_count, blosc_fill, crc32c, decode_batch, zstd_frames
+from cuzarr.native.twin_decode import (
+    blosc_count,
+    blosc_fill,
+    crc32c,
+    decode_batch,
+    zstd_compress,
+    zstd_frames,
+)
 from cuzarr.native.twin_files import format_keys, read_files
 from cuzarr.native.twin_values import copy_values, find_values, value_addresses
 from cuzarr.native.twin_wave import read_wave
@@ -24,5 +31,6 @@ __all__ = [
     "read_files",
     "read_wave",
     "value_addresses",
+    "zstd_compress",
     "zstd_frames",
 ]

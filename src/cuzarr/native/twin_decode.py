@@ -112,6 +112,11 @@ def zstd_frames(
         window_size[i], dictionary[i] = info.window_size, info.dictionary
 
 
+def zstd_compress(data: Buffer, level: int, checksum: bool, /) -> bytes:
+    """Compress to one frame with numcodecs."""
+    return bytes(zstd.compress(data, level, checksum))
+
+
 def crc32c(data: Buffer, /) -> int:
     """Return the CRC-32C of contiguous bytes."""
     return int(google_crc32c.value(bytes(data)))

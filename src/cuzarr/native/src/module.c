@@ -106,16 +106,18 @@ done:
 }
 
 /* set_codecs(lz4, lz4_partial, zstd_create, zstd_free, zstd, zstd_begin, zstd_step, zstd_continue,
- *            blosclz, zlib): addresses, 0 = none */
+ *            blosclz, zlib, zstd_encoder, zstd_encoder_free, zstd_encoder_size, zstd_set,
+ *            zstd_bound, zstd_encode): addresses, 0 = none */
 static PyObject *py_set_codecs(PyObject *self, PyObject *args) {
-    unsigned long long a[10];
-    void *addresses[10];
+    unsigned long long a[16] = {0};
+    void *addresses[16];
     Codecs found = {0};
     (void)self;
-    if (!PyArg_ParseTuple(args, "KKKKKKKKKK", &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &a[6],
-                          &a[7], &a[8], &a[9]))
+    if (!PyArg_ParseTuple(args, "KKKKKKKKKK|KKKKKK", &a[0], &a[1], &a[2], &a[3], &a[4], &a[5],
+                          &a[6], &a[7], &a[8], &a[9], &a[10], &a[11], &a[12], &a[13], &a[14],
+                          &a[15]))
         return NULL;
-    for (int i = 0; i < 10; i++) addresses[i] = (void *)(uintptr_t)a[i];
+    for (int i = 0; i < 16; i++) addresses[i] = (void *)(uintptr_t)a[i];
     /* the one portable spelling of "these bits are a function" */
     memcpy(&found.lz4, &addresses[0], sizeof(void *));
     memcpy(&found.lz4_partial, &addresses[1], sizeof(void *));
@@ -127,6 +129,12 @@ static PyObject *py_set_codecs(PyObject *self, PyObject *args) {
     memcpy(&found.zstd_continue, &addresses[7], sizeof(void *));
     memcpy(&found.blosclz, &addresses[8], sizeof(void *));
     memcpy(&found.zlib, &addresses[9], sizeof(void *));
+    memcpy(&found.zstd_encoder, &addresses[10], sizeof(void *));
+    memcpy(&found.zstd_encoder_free, &addresses[11], sizeof(void *));
+    memcpy(&found.zstd_encoder_size, &addresses[12], sizeof(void *));
+    memcpy(&found.zstd_set, &addresses[13], sizeof(void *));
+    memcpy(&found.zstd_bound, &addresses[14], sizeof(void *));
+    memcpy(&found.zstd_encode, &addresses[15], sizeof(void *));
     codecs_set(&found);
     Py_RETURN_NONE;
 }
@@ -298,6 +306,29 @@ done:
     return result;
 }
 
+/* zstd_compress(data, level, checksum) -> bytes, or None where it could not be done */
+static PyObject *py_zstd_compress(PyObject *self, PyObject *args) {
+    PyObject *object, *result = NULL;
+    int level, checked;
+    size_t size = 0;
+    const uint8_t *encoded;
+    Buffers buffers = {.count = 0};
+    (void)self;
+    if (!PyArg_ParseTuple(args, "Oip", &object, &level, &checked)) return NULL;
+    const Py_buffer *view = take(&buffers, object, PyBUF_C_CONTIGUOUS);
+    if (!view) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    encoded = zstd_encode(view->buf, (size_t)view->len, level, checked, &size);
+    Py_END_ALLOW_THREADS
+    if (encoded)
+        result = PyBytes_FromStringAndSize((const char *)encoded, (Py_ssize_t)size);
+    else
+        result = Py_NewRef(Py_None);
+    zstd_encoded_end();
+    release(&buffers);
+    return result;
+}
+
 /* crc32c(data) -> int */
 static PyObject *py_crc32c(PyObject *self, PyObject *object) {
     Buffers buffers = {.count = 0};
@@ -322,6 +353,7 @@ static PyMethodDef methods[] = {
     {"blosc_count", py_blosc_count, METH_VARARGS, NULL},
     {"blosc_fill", py_blosc_fill, METH_VARARGS, NULL},
     {"zstd_frames", py_zstd_frames, METH_VARARGS, NULL},
+    {"zstd_compress", py_zstd_compress, METH_VARARGS, NULL},
     {"crc32c", py_crc32c, METH_O, NULL},
     {"find_values", py_find_values, METH_VARARGS, NULL},
     {"value_addresses", py_value_addresses, METH_VARARGS, NULL},

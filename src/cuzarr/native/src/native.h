@@ -177,6 +177,14 @@ typedef struct {
                             size_t src_size);
     int (*blosclz)(const void *src, int src_size, void *dst, int dst_size);
     int (*zlib)(uint8_t *dst, unsigned long *dst_size, const uint8_t *src, unsigned long src_size);
+    /* compression; all NULL or none */
+    void *(*zstd_encoder)(void);
+    size_t (*zstd_encoder_free)(void *context);
+    size_t (*zstd_encoder_size)(const void *context);
+    size_t (*zstd_set)(void *context, int parameter, int value);
+    size_t (*zstd_bound)(size_t src_size);
+    size_t (*zstd_encode)(void *context, void *dst, size_t dst_size, const void *src,
+                          size_t src_size);
 } Codecs;
 
 extern Codecs codecs;
@@ -186,6 +194,13 @@ void *zstd_context_swap(void *context); /* give this thread another one; returns
 void zstd_context_free(void *context);
 /* Decode the first `wanted` bytes at least of a zstd buffer; a DECODE_ status. */
 int zstd_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size, int64_t wanted);
+
+/* encode.c */
+/* Compress to memory of this thread, which stays until the next call or zstd_encoded_end(); NULL
+ * when out of memory or without the functions. */
+const uint8_t *zstd_encode(const uint8_t *src, size_t size, int level, int checksum,
+                           size_t *encoded);
+void zstd_encoded_end(void); /* give back what is too large to keep */
 
 /* zstd.c */
 typedef struct {
