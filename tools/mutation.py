@@ -18,18 +18,22 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import json
+import math
 import os
 import pickle
 import random
 import signal
 import sys
 import tempfile
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-import coverage
 import hypothesis
 import pytest
 from mutants import Mutant, mutants
@@ -65,7 +69,8 @@ class _Picked:
     def __init__(self, names: list[str] | None, examples: int) -> None:
         self.names, self.examples = names, examples
         self.times: dict[str, float] = {}
-        self.coverage: Any = None
+        self.touched: dict[str, defaultdict[int, set[str]]] = {}
+        self.test = ""
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         if self.names is not None:
@@ -86,9 +91,17 @@ class _Picked:
                 )
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        if self.coverage is not None:
-            self.coverage.switch_context(nodeid)
+        self.test = nodeid
         self.times[nodeid] = time.perf_counter()
+
+    def trace(self, frame: FrameType, event: str, _: Any) -> Any:
+        """Note the lines of the files that the running test executes."""
+        lines = self.touched.get(frame.f_code.co_filename)
+        if lines is None:
+            return None
+        if event == "line" and self.test:
+            lines[frame.f_lineno].add(self.test)
+        return self.trace
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         self.times[nodeid] = time.perf_counter() - self.times[nodeid]
@@ -97,7 +110,7 @@ class _Picked:
 def _run_tests(tests: list[str], plugin: _Picked) -> int:
     arguments = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "--no-header"]
     ignored = ["-p", "no:cov", "-p", "no:xdist", "-p", "no:benchmark", "-W", "default"]
-    return int(pytest.main([*arguments, *ignored, *tests], plugins=[plugin]))
+    return int(pytest.main([*arguments, *ignored, "--device", "host", *tests], plugins=[plugin]))
 
 
 def _child(work: Callable[[], int], log: Path) -> int:
@@ -118,20 +131,18 @@ def _child(work: Callable[[], int], log: Path) -> int:
 
 def _baseline(
     files: list[str], tests: list[str], examples: int, folder: Path
-) -> tuple[dict[str, float], dict[str, dict[int, list[str]]]]:
+) -> tuple[dict[str, float], dict[str, dict[int, set[str]]]]:
     """Return the seconds of each test, and the tests of each line of each file."""
     answer = folder / "baseline"
 
     def work() -> int:
         plugin = _Picked(None, examples)
-        plugin.coverage = coverage.Coverage(
-            data_file=None, branch=False, include=files, config_file=False
-        )
-        plugin.coverage.start()
+        plugin.touched = {str(Path(file).resolve()): defaultdict(set) for file in files}
+        threading.settrace(plugin.trace)
+        sys.settrace(plugin.trace)
         code = _run_tests(tests, plugin)
-        plugin.coverage.stop()
-        data = plugin.coverage.get_data()
-        lines = {f: data.contexts_by_lineno(str(Path(f).resolve())) for f in files}
+        sys.settrace(None)
+        lines = {file: dict(plugin.touched[str(Path(file).resolve())]) for file in files}
         answer.write_bytes(pickle.dumps((plugin.times, lines)))
         return code
 
@@ -151,7 +162,10 @@ def _judge(
     everything = sorted(times, key=times.__getitem__)
     running: dict[int, tuple[Mutant, float]] = {}
     waiting = chosen[::-1]
+    end = time.monotonic() + options.seconds
     while waiting or running:
+        if time.monotonic() > end:
+            waiting.clear()
         while waiting and len(running) < options.jobs:
             mutant = waiting.pop()
             names = everything
@@ -185,8 +199,9 @@ def _judge(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("files", nargs="+", help="sources, then the tests behind --")
-    parser.add_argument("--share", type=float, default=1.0, help="of the mutants, drawn by chance")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--most", type=int, default=None, help="mutants, drawn by chance")
+    parser.add_argument("--seed", type=int, default=0, help="of the order of the mutants")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="start no mutant after")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--examples", type=int, default=30, help="at most, of a property test")
     parser.add_argument("--all", action="store_true", help="run all tests for every mutant")
@@ -197,15 +212,16 @@ def main() -> None:
     options = parser.parse_args(arguments[:cut])
     options.tests = arguments[cut + 1 :]
     for name in PRELOAD:
-        importlib.import_module(name)
+        with suppress(ImportError):
+            importlib.import_module(name)
 
     chosen = [m for file in options.files for m in mutants(file)]
     total = len(chosen)
-    draw = random.Random(options.seed)
-    chosen = [m for m in chosen if draw.random() < options.share]
+    random.Random(options.seed).shuffle(chosen)
     if options.only:
         numbers = set(map(int, options.only.split(",")))
         chosen = [m for m in chosen if m.number in numbers]
+    chosen = chosen[: options.most]
     counts = dict.fromkeys(("killed", "timeout", "survived", "untested"), 0)
     with tempfile.TemporaryDirectory() as folder:
         for mutant, verdict in _judge(chosen, options, Path(folder)):
@@ -218,7 +234,10 @@ def main() -> None:
                         row = {"verdict": verdict, **mutant._asdict()}
                         del row["code"]
                         out.write(json.dumps(row) + "\n")
-    print(f"{len(chosen)} of {total} mutants:", ", ".join(f"{n} {v}" for v, n in counts.items()))
+    print(
+        f"{sum(counts.values())} of {total} mutants:",
+        ", ".join(f"{n} {v}" for v, n in counts.items()),
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Mutation tests of plans and metadata: survivors are printed, and listed in build/mutation/*.jsonl.
-#   tools/mutation.sh PYTHON [plan | meta] [options of tools/mutation.py, as --jobs 8 --share 0.2]
+#   tools/mutation.sh PYTHON [plan | meta] [options of tools/mutation.py, as --jobs 8 --most 500]
 # About half a second of one processor for each of some five thousand mutants; not part of CI.
 set -euo pipefail
 cd "$(dirname "$0")/.."
