@@ -35,11 +35,15 @@ def use_device(
     ``options`` are those of the backend of an emulated device.
     """
     if kind != "emulated":
-        here = {"placement": ALWAYS, "device_decode": device_decode, "small_bytes": 0}
+        here = {
+            "placement": ALWAYS, "device_decode": device_decode, "small_bytes": 0,
+            "encode": "device",
+        }  # fmt: skip
         with config.set({f"cuda.{key}": value for key, value in here.items()}):
             yield "cpu" if kind == "host" else "cuda:0"
         return
     runtime = EmulatedRuntime(seed)
+    options.setdefault("encode", "device")
     backend = CudaBackend(runtime, placement=ALWAYS, device_decode=device_decode, **options)
     with (
         mock.patch.object(cuda, "open_backend", return_value=backend),

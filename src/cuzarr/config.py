@@ -21,6 +21,8 @@ cuda.budget                  None       bytes of device scratch per call; None =
 cuda.slab_bytes              268435456  bytes of each pinned slab
 cuda.device_decode           "checked"  "checked", "trusted" or "host"
 cuda.placement               {}         overrides of the placement table (``cuda.placement``)
+cuda.encode                  "auto"     where chunks of a write are encoded: "auto", "host" or
+                                        "device" (wherever it has the codecs)
 cuda.small_bytes             None       bytes of chunks up to which the host reads for a device's
                                         array; None = 1 MiB for each host thread
 ===========================  =========  ==========================================================
@@ -52,6 +54,7 @@ DEFAULTS: dict[str, Any] = {
         "slab_bytes": 2**28,
         "device_decode": "checked",
         "placement": {},
+        "encode": "auto",
         "small_bytes": None,
     },
 }

@@ -43,6 +43,7 @@ def device_backend(seed: int = 1, **options: Any) -> CudaBackend:
     from cuzarr.cuda.cupy_runtime import CupyRuntime
 
     options.setdefault("placement", ALWAYS)
+    options.setdefault("encode", "device")
     return CudaBackend(CupyRuntime(0), **options)
 
 
@@ -56,6 +57,7 @@ def emulated_backend(seed: int = 1, **options: Any) -> CudaBackend:
     """Return a backend on an emulated device, for tests that look inside or misuse it."""
     device = {name: options.pop(name) for name in _EMULATED & set(options)}
     options.setdefault("placement", ALWAYS)
+    options.setdefault("encode", "device")
     return CudaBackend(EmulatedRuntime(seed, **device), **options)
 
 

@@ -213,6 +213,16 @@ def test_nvcomp_is_called_with_the_device_current(
     class Library:
         version = (6, 0, 0)
 
+        def _bind(self, name: str, *_: Any) -> Any:
+            def call(*args: Any) -> int:
+                fake_cupy.machine.note(name, *args)
+                return 0
+
+            return call
+
+        def _check(self, status: int, what: str) -> None:
+            assert status == 0
+
         def alignments(self, fmt: str) -> tuple[int, int, int]:
             return 1, 1, 1
 
@@ -229,7 +239,9 @@ def test_nvcomp_is_called_with_the_device_current(
     assert bound.alignments("LZ4") == (1, 1, 1)
     assert bound.decompress_temp_bytes("LZ4", 1, 2, 3) == 5
     bound.decompress("LZ4", 1, 2, 3)
-    assert [entry[-1] for entry in log()] == [1, 1]
+    assert bound.compress_temp_bytes("Zstd", 0, 1, 2, 3) == 0
+    bound.compress("Zstd", 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, None)
+    assert [entry[-1] for entry in log()] == [1, 1, 1, 1]
 
 
 def test_without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import numcodecs.zstd
 import numpy as np
 
 from tests.emulation.device import READ, WRITE, EmulationError, UndefinedBehaviourError
+from tests.emulation.nvcomp_encode import EmulatedCompression
 
 _ALIGNMENTS = {
     "LZ4": (1, 1, 1),
@@ -27,8 +28,8 @@ _ALIGNMENTS = {
 _CANNOT_DECOMPRESS = 12  # nvcompErrorCannotDecompress
 
 
-class EmulatedNvComp:
-    """The ``NvComp`` protocol on the host.
+class EmulatedNvComp(EmulatedCompression):
+    """The ``NvComp`` protocol on the host; the base compresses.
 
     Parameters
     ----------
@@ -41,6 +42,7 @@ class EmulatedNvComp:
                  on_undefined: str = "raise") -> None:  # fmt: skip
         self.runtime, self.version, self.on_undefined = runtime, version, on_undefined
         self.calls: list[tuple[str, int]] = []  #: (format, streams) of every call, for tests
+        self.made = []
 
     def decompress_temp_bytes(self, fmt: str, n: int, max_chunk: int, max_total: int) -> int:
         self._known(fmt)

@@ -177,6 +177,7 @@ class LoggingPass:
     """A read pass that writes down what is asked of it, and may fail."""
 
     wave_chunks = 4
+    ahead = 0
 
     def __init__(self, fail_at: str = "") -> None:
         self.log: list[str] = []

@@ -176,15 +176,23 @@ class CodecChain:
                 array = codec.encode(array, decoded)
             name = self.serializer.name
             data = self.serializer.encode(array, self.serialized)
-            plain = isinstance(self.serializer, BytesCodec)
-            itemsize = self.serialized.dtype.itemsize if plain else 1
-            for byte_codec in self.byte_codecs:
-                name = byte_codec.name
-                data = byte_codec.encode(data, itemsize)
         except ChunkError as error:
             raise type(error)(key, error.codec, error.cause) from error
         except Exception as error:
             raise ChunkEncodeError(key, name, str(error) or repr(error)) from error
+        return self.encode_bytes(key, data)
+
+    def encode_bytes(self, key: str, data: Bytes) -> Bytes:
+        """Run the byte codecs on what the serializer gave; the inverse of ``decode_bytes``."""
+        plain = isinstance(self.serializer, BytesCodec)
+        itemsize = self.serialized.dtype.itemsize if plain else 1
+        for codec in self.byte_codecs:
+            try:
+                data = codec.encode(data, itemsize)
+            except ChunkError as error:
+                raise type(error)(key, error.codec, error.cause) from error
+            except Exception as error:
+                raise ChunkEncodeError(key, codec.name, str(error) or repr(error)) from error
         return data
 
 

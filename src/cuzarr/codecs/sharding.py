@@ -116,16 +116,21 @@ class ShardIndex:
 
     def join(self, key: str, chunks: Sequence[Bytes | None]) -> bytes:
         """Assemble a shard from its encoded inner chunks, in the order of their slots."""
-        sizes = np.array([0 if c is None else memoryview(c).nbytes for c in chunks], np.uint64)
-        offsets = np.zeros(len(chunks), np.uint64)
-        np.cumsum(sizes[:-1], out=offsets[1:])
-        if not self.at_end:
-            offsets += np.uint64(self.nbytes)
-        entries = np.stack([offsets, sizes], axis=1)
-        entries[[c is None for c in chunks]] = ABSENT
-        index = self.chain.encode(key, entries.reshape(self.chain.chunk.shape))
+        sizes = [-1 if c is None else memoryview(c).nbytes for c in chunks]
+        index = self.encode(key, np.array(sizes, np.int64))
         body: Iterable[Bytes] = (c for c in chunks if c is not None)
         return b"".join([*body, index] if self.at_end else [index, *body])
+
+    def encode(self, key: str, sizes: npt.NDArray[np.int64]) -> Bytes:
+        """Return the index of chunks that lie behind one another; a size of -1 is not stored."""
+        absent = sizes < 0
+        counted = np.where(absent, 0, sizes).astype(np.uint64)
+        offsets = np.cumsum(counted) - counted
+        if not self.at_end:
+            offsets += np.uint64(self.nbytes)
+        entries = np.stack([offsets, counted], axis=1)
+        entries[absent] = ABSENT
+        return self.chain.encode(key, entries.reshape(self.chain.chunk.shape))
 
 
 @dataclass(frozen=True)

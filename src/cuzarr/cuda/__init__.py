@@ -46,6 +46,7 @@ def open_backend(device_id: int, host: Backend | None = None) -> CudaBackend:
         int(config.get("cuda.slab_bytes")),
         config.get("cuda.device_decode"),
         tuple(sorted(config.get("cuda.placement").items())),
+        config.get("cuda.encode"),
         helper,
         config.get("cuda.small_bytes"),
     )
@@ -58,6 +59,7 @@ def _backend(
     slab_bytes: int,
     mode: Any,
     placement: tuple[tuple[str, int], ...],
+    encode: Any,
     host: Backend | None,
     small_bytes: int | None,
 ) -> CudaBackend:
@@ -68,6 +70,7 @@ def _backend(
         slab_bytes=slab_bytes,
         device_decode=mode,
         placement=dict(placement),
+        encode=encode,
         host=host,
         small_bytes=small_bytes,
     )

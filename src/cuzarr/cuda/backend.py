@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from cuzarr.cuda.encode_steps import MODES, EncodeMode
 from cuzarr.cuda.placement import Mode, Placement
 from cuzarr.cuda.read_pass import CudaReadPass
 from cuzarr.cuda.resident import resident_chunks
@@ -43,6 +44,9 @@ class CudaBackend:
         everything that is compressed.
     placement : mapping of str to int
         Least number of streams in a wave that the device decodes, by nvCOMP format.
+    encode : {"auto", "host", "device"}
+        Where chunks of a write are encoded: ``auto``: on the device where it has the codecs and
+        enough streams; ``device``: wherever it has the codecs.
     host : Backend or None
         Does the small reads (``cuda.small``).
     small_bytes : int or None
@@ -58,10 +62,14 @@ class CudaBackend:
         slab_bytes: int = DEFAULT_SLAB_BYTES,
         device_decode: Mode = "checked",
         placement: Mapping[str, int] | None = None,
+        encode: EncodeMode = "auto",
         host: Backend | None = None,
         small_bytes: int | None = None,
     ) -> None:
+        if encode not in MODES:
+            raise ValueError(f"encode must be one of {', '.join(MODES)}, not {encode!r}")
         self.runtime = runtime
+        self._encode = encode
         self._host = host
         self.name = runtime.name
         decide = Placement(device_decode, runtime.nvcomp is not None, placement)
@@ -85,4 +93,4 @@ class CudaBackend:
     def begin_write(self, job: Job, value: Any, write_empty_chunks: bool) -> CudaWritePass:
         """Start a write of ``value``: a NumPy array, an array of a device, or a scalar."""
         check_elements(job.dtype)
-        return CudaWritePass(self.shared, job, value, write_empty_chunks)
+        return CudaWritePass(self.shared, job, value, write_empty_chunks, self._encode)

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cuzarr.cuda import kernels, nvcomp
+from cuzarr.cuda.nvcomp_encode import Compression
 from cuzarr.cuda.runtime import DeviceArray, DeviceBuffer, Event, NvComp, PinnedBuffer, Stream
 from cuzarr.errors import DeviceError, DeviceMemoryError, MissingPackageError, NoDeviceError
 
@@ -261,8 +262,11 @@ class _DeviceNvComp:
 
     def __init__(self, runtime: CupyRuntime, library: nvcomp.NvCompLibrary) -> None:
         self._runtime, self._library = runtime, library
+        self._compression = Compression(library)
         self.version = library.version
         self.alignments = library.alignments
+        self.compress_bound = self._compression.bound
+        self.compress_alignments = self._compression.alignments
 
     def decompress_temp_bytes(self, fmt: str, n: int, max_chunk: int, max_total: int) -> int:
         """Bytes of temporary device memory for a batch."""
@@ -273,6 +277,18 @@ class _DeviceNvComp:
         """Queue one batched decompression."""
         with self._runtime._current():
             self._library.decompress(*args)
+
+    def compress_temp_bytes(
+        self, fmt: str, algorithm: int, n: int, max_chunk: int, max_total: int
+    ) -> int:
+        """Bytes of temporary device memory for a batch to compress."""
+        with self._runtime._current():
+            return self._compression.temp_bytes(fmt, algorithm, n, max_chunk, max_total)
+
+    def compress(self, *args: Any) -> None:
+        """Queue one batched compression."""
+        with self._runtime._current():
+            self._compression.compress(*args)
 
 
 def _with_freed(allocate: Callable[..., Any], *args: Any) -> Any:

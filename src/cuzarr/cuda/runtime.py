@@ -160,3 +160,27 @@ class NvComp(Protocol):
         sizes, int32 statuses; status 0 = success).
         """
         ...
+
+    def compress_temp_bytes(
+        self, fmt: str, algorithm: int, n: int, max_chunk: int, max_total: int
+    ) -> int:
+        """Bytes of temporary device memory for a batch to compress.
+
+        ``algorithm`` is that of the format's options, 0 where it has none. There is no compression
+        of "Snappy" here.
+        """
+        ...
+
+    def compress_bound(self, fmt: str, algorithm: int, max_chunk: int) -> int:
+        """Most bytes that a stream of ``max_chunk`` bytes is compressed to."""
+        ...
+
+    def compress_alignments(self, fmt: str, algorithm: int) -> tuple[int, int, int]:
+        """Required alignments in bytes of (input, output, temp) for compression."""
+        ...
+
+    def compress(self, fmt: str, algorithm: int, in_ptrs: int, in_bytes: int, max_chunk: int,
+                 n: int, temp: int, temp_bytes: int, out_ptrs: int, out_bytes: int,
+                 statuses: int, stream: Stream) -> None:  # fmt: skip
+        """Queue one batched compression; arrays are as those of ``decompress``."""
+        ...

@@ -1,70 +1,76 @@
 """Writing from a device.
 
-1. ``gather`` builds the decoded chunks of a wave in device memory: chunks that the value does not
-   cover whole start as what is stored (fetched and decoded like a read), or as the fill value;
-   then one launch copies the value's elements in.
-2. The chunks are downloaded into a pinned slab; ``encode`` waits for that and encodes them on the
-   host threads with the codec chain.
+1. ``gather`` builds the decoded chunks of a wave in device memory, as the byte codecs take them:
+   chunks that the value does not cover whole start as what is stored (fetched and decoded like a
+   read), or as the fill value; then one launch copies the value's elements in. It queues their
+   compression, or where the host encodes, their download.
+2. ``encode`` waits for the sizes, has the containers put together, and downloads the encoded chunks
+   of the wave in one copy, behind one another as their shards want them; or it encodes what was
+   downloaded on the host threads. ``cuda.encoder`` decides which.
+3. Up to ``ahead`` waves are gathered before the first of them is encoded, each with a work stream
+   of its own, so that the device compresses one while another is downloaded and a third is stored.
 
-The value may be a host array, an array of any device, or a scalar: only its distinct elements go
-to the device, broadcasting is strides of 0.
+Where device memory is short, a wave waits until those before it are done, and is halved then; one
+that could be compressed but not put together is encoded on the host.
 """
 
 from __future__ import annotations
 
 import gc
 from collections import deque
-from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cuzarr.codecs.base import Bytes
-from cuzarr.cuda.decoder import TABLE_BYTES, WaveDecoder
+from cuzarr.cuda.decoder import WaveDecoder
 from cuzarr.cuda.device_decode import FirstBad
-from cuzarr.cuda.fetch import copy_bytes
-from cuzarr.cuda.memory import ALIGNMENT, Slab, Tables, align
+from cuzarr.cuda.device_encode import DeviceEncode, Reported
+from cuzarr.cuda.encode_steps import EncodeMode
+from cuzarr.cuda.encoder import EncodePlan, placing
+from cuzarr.cuda.host_encode import encode_on_host
+from cuzarr.cuda.memory import Slab, Tables, align
 from cuzarr.cuda.read_pass import fill_bytes, raise_first, read_words, settle
 from cuzarr.cuda.rows import ChunkLayout, DeviceView, RowCopy, split_rows
-from cuzarr.cuda.runtime import DeviceBuffer, Event
-from cuzarr.cuda.shared import MAX_WAVE_CHUNKS, Shared
+from cuzarr.cuda.runtime import DeviceBuffer, Event, Stream
+from cuzarr.cuda.shared import Shared
 from cuzarr.cuda.streams import Lane
+from cuzarr.cuda.write_value import device_value
 from cuzarr.engine.batch import EncodedWave, Job, Wave
-from cuzarr.engine.pool import abandon, pool, threads
-from cuzarr.engine.report import PlacementRecord, Where
-from cuzarr.errors import DeviceMemoryError, ShapeMismatchError
+from cuzarr.engine.report import PlacementRecord
+from cuzarr.errors import ChunkEncodeError, DeviceMemoryError
 from cuzarr.plan.chunk_plan import PlanRows
 
 _POINT_BYTES = 16  # of lists, per point
-_RUN_BYTES = 1 << 20
-_PIECE_BYTES = 32 * 2**20  # of a host value that is sent up at a time
-_STEPS: Final[tuple[tuple[str, Where, str], ...]] = (
-    ("gather", "device", "the value is there"),
-    ("encode", "host", "no device encoder"),
-)
-_DLPACK_CPU = 1  # kDLCPU of dlpack.h
 
 
-@dataclass
+@dataclass(eq=False)
 class Piece:
-    """Some chunks of a wave on their way to the host, one behind another in ``memory``."""
+    """Chunks of a wave that are built at one time, in ``images``."""
 
     wave: Wave
-    memory: npt.NDArray[np.uint8]
-    slab: Slab | None
-    words: npt.NDArray[np.uint8]
-    done: Event
+    first: int  #: row of the wave as a whole that it begins with
+    images: DeviceBuffer
+    turn: int
+    small: Slab  #: holds the words of FirstBad, then what the device steps reported
+    steps: DeviceEncode | None
+    done: Event | None = None
+    slab: Slab | None = None  #: of chunks that the host encodes
+    memory: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
 
 
-@dataclass
+@dataclass(eq=False)
 class Gathered:
-    """A wave whose first piece is under way; a wave of large shards has several."""
+    """A wave: the piece of it that is under way, if any, and the parts that are not yet."""
 
     wave: Wave
-    first: Piece
-    rest: deque[Wave]
+    rest: deque[tuple[int, Wave]]
+    piece: Piece | None = None
+    values: list[Bytes | None] = field(default_factory=list)
+    shards: dict[int, memoryview] = field(default_factory=dict)
+    slabs: list[Slab] = field(default_factory=list)
 
 
 class CudaWritePass:
@@ -77,52 +83,64 @@ class CudaWritePass:
     value : array-like
         Of ``job.plan.shape``, or broadcast to it.
     write_empty_chunks : bool
+    mode : {"auto", "host", "device"}
+        Where chunks are encoded.
     """
 
-    def __init__(self, shared: Shared, job: Job, value: Any, write_empty_chunks: bool) -> None:
+    def __init__(
+        self, shared: Shared, job: Job, value: Any, write_empty_chunks: bool, mode: EncodeMode
+    ) -> None:
         runtime = shared.runtime
         self._shared, self._job, self._write_empty = shared, job, write_empty_chunks
         self._caller = runtime.caller_stream()
-        self._value, view = _device_value(shared, job, value)
+        self._value, view = device_value(shared, job, value)
         self._lane: Lane | None = shared.lanes.take()
         lane = self._lane
         lane.begin(self._caller)
         lane.join_caller(0)
         self._work = lane.first
-        chunk = job.chain.chunk
-        self._native = chunk.dtype.newbyteorder("=")
-        self._images = ChunkLayout.native(chunk.shape, chunk.dtype.itemsize)
-        self._fill = fill_bytes(job)
         self._first_bad = FirstBad(runtime, lane.first)
         self._decoder = WaveDecoder(shared, job, lane, self._first_bad, depth=1)
-        self._copy = RowCopy(
-            runtime, "gather", view, self._images, self._fill, self._first_bad.bounds
-        )
+        self._layout = self._decoder.layout
+        self._stride = align(self._layout.nbytes)
+        fill = fill_bytes(job)
+        self._fill = stored_fill(fill, self._layout.swap)
+        self._copy = RowCopy(runtime, "gather", view, self._layout, fill, self._first_bad.bounds)
         self._copy.prepare(job.plan.axes, lane.first)
         self._points = max(1, shared.budget // 8 // _POINT_BYTES)
-        room = max(1, shared.slab_bytes - FirstBad.NBYTES - ALIGNMENT)
-        fitting = min(shared.budget // 4, room) // (self._images.nbytes + TABLE_BYTES)
-        self.wave_chunks = min(max(1, fitting), self._decoder.wave_chunks, MAX_WAVE_CHUNKS)
+        self._plan: EncodePlan = placing(shared, job, mode)
+        self.wave_chunks = min(self._plan.wave_chunks, self._decoder.wave_chunks)
+        self.ahead = self._plan.depth - 1
+        self._turn = 0
+        self._flying: list[Piece] = []
+        self._waiting = 0  # gathered waves of which nothing is under way
 
     def gather(self, wave: Wave) -> Gathered:
-        """Queue the building of a wave's chunks and their download."""
-        limit = self.wave_chunks
-        parts = deque(wave.take(slice(i, i + limit)) for i in range(0, len(wave), limit))
-        return Gathered(wave, self._next_piece(parts), parts)
+        """Queue the building of a wave's chunks, and what makes them ready to be encoded."""
+        gathered = Gathered(wave, deque(_parts(wave, self.wave_chunks)))
+        gathered.values = [None] * len(wave)
+        if self._waiting or not self._try(gathered):
+            self._waiting += 1
+        return gathered
 
     def encode(self, gathered: Gathered) -> EncodedWave:
-        """Wait for the downloads and encode every chunk on the host threads."""
-        values: list[Bytes | None] = []
-        piece: Piece | None = gathered.first
-        while piece is not None:
-            ahead = self._next_piece(gathered.rest) if gathered.rest else None
-            self._shared.runtime.wait_event(piece.done)
-            raise_first(self._job, self._decoder, FirstBad.parse(piece.words))
-            values += self._encode(piece)
-            if piece.slab is not None:
-                self._shared.slabs.give(piece.slab, None)
-            piece = ahead
-        return EncodedWave(gathered.wave, values)
+        """Wait for the wave's chunks and encode them."""
+        if gathered.piece is None:
+            self._waiting -= 1
+        while gathered.piece is not None or gathered.rest:
+            piece = gathered.piece or self._start_in_parts(gathered)
+            gathered.piece = None
+            if gathered.rest and self.ahead:
+                self._try(gathered)
+            self._finish_piece(gathered, piece)
+            del piece  # its memory is wanted for the next one
+
+        def release() -> None:
+            for slab in gathered.slabs:
+                self._shared.slabs.give(slab, None)
+            gathered.slabs.clear()
+
+        return EncodedWave(gathered.wave, gathered.values, gathered.shards, release)
 
     def finish(self) -> None:
         """Wait and raise the first error."""
@@ -138,68 +156,104 @@ class CudaWritePass:
         if self._lane is not None:
             settle(self._shared, self._lane, self._caller)
             self._lane = None
+        self._flying.clear()
 
-    def _next_piece(self, parts: deque[Wave]) -> Piece:
-        """Gather the first part; in halves, where there is no memory for the whole."""
+    # ---- building
+
+    def _try(self, gathered: Gathered) -> bool:
+        """Start the next part, unless there is no memory while others have theirs."""
+        first, part = gathered.rest.popleft()
+        try:
+            gathered.piece = self._start(first, part)
+        except DeviceMemoryError:
+            gathered.rest.appendleft((first, part))
+        if gathered.piece is None:
+            self.ahead = max(0, self.ahead - 1)
+            self._recover()
+        return gathered.piece is not None
+
+    def _start_in_parts(self, gathered: Gathered) -> Piece:
+        """Start the next part; in halves, where there is no memory for the whole.
+
+        What a device needs to encode one chunk may be more than there is: then the host does.
+        """
         while True:
-            part, failed = parts.popleft(), False
+            (first, part), failed = gathered.rest.popleft(), False
             try:
-                return self._gather(part)
+                return self._start(first, part)
             except DeviceMemoryError:
-                if len(part) == 1:
+                if len(part) == 1 and not self._plan.device:
                     raise
                 failed = True
             if failed:  # not above: the error's frames hold the memory of the attempt
-                half = len(part) // 2
-                parts.extendleft((part.take(slice(half, len(part))), part.take(slice(0, half))))
-                self.wave_chunks = min(self.wave_chunks, half)
-                self._decoder.abort()
-                gc.collect()
-                assert self._lane is not None
-                self._lane.drain()
+                if len(part) == 1:
+                    self._plan = replace(self._plan, why="no device memory")
+                    gathered.rest.appendleft((first, part))
+                else:
+                    half = len(part) // 2
+                    halves = (slice(half, len(part)), slice(0, half))
+                    gathered.rest.extendleft((first + s.start, part.take(s)) for s in halves)
+                    self.wave_chunks = min(self.wave_chunks, half)
+                self._recover()
 
-    def _gather(self, wave: Wave) -> Piece:
-        runtime, work = self._shared.runtime, self._work
-        n, nbytes = len(wave), self._images.nbytes
-        images = runtime.alloc(n * nbytes, work)
+    def _recover(self) -> None:
+        """Make memory that was given back usable, after an attempt that failed."""
+        self._decoder.abort()
+        gc.collect()  # the frames of the error may sit in cycles
+        assert self._lane is not None
+        self._lane.drain()
+
+    def _start(self, first: int, wave: Wave) -> Piece:
+        """Build the chunks of a wave, and queue their compression or their download."""
+        runtime, lane, shared = self._shared.runtime, self._lane, self._shared
+        assert lane is not None
+        n = len(wave)
+        turn = 1 + self._turn % self._plan.depth
+        images = runtime.alloc(n * self._stride, self._work)
+        if self._stride != self._layout.nbytes:  # a download takes what is between them along
+            runtime.memset(images.ptr, 0, n * self._stride, self._work)
+        steps, work = None, self._work
+        if self._plan.device:
+            work = lane.work(turn)
+            steps = DeviceEncode(
+                runtime, self._plan.steps, self._plan.container, self._plan.room, images.ptr,
+                self._stride, n, self._fill,
+            )  # fmt: skip
+            steps.reserve(shared.table_slabs, work)
+        self._build(wave, images)
+        words = align(FirstBad.NBYTES)
+        small = shared.table_slabs.take(words + (0 if steps is None else steps.report_bytes))
+        piece = Piece(wave, first, images, turn, small, steps)
+        self._flying.append(piece)
+        self._turn += 1
+        runtime.download(
+            small.array[: FirstBad.NBYTES], self._first_bad.pointer, FirstBad.NBYTES, self._work
+        )
+        if steps is None:
+            self._download_images(piece, self._work)
+        else:
+            runtime.stream_wait(work, runtime.record(self._work))
+            steps.compress(work)
+            runtime.download(small.array[words:], steps.report, steps.report_bytes, work)
+        piece.done = runtime.record(work)
+        return piece
+
+    def _build(self, wave: Wave, images: DeviceBuffer) -> None:
         self._prefill(wave, images)
-        pointers = images.ptr + nbytes * np.arange(n, dtype=np.uint64)
+        pointers = images.ptr + self._stride * np.arange(len(wave), dtype=np.uint64)
         for which, rows in split_rows(wave.rows, self._points):
-            tables = Tables(runtime, self._shared.table_slabs, work)
+            tables = Tables(self._shared.runtime, self._shared.table_slabs, self._work)
             launch = self._copy.add(tables, rows, pointers[which])
             tables.send()
-            self._copy.launch(tables, launch, which.start, work)
-        # The words lie behind the chunks, in pinned memory too: a copy to other memory would wait.
-        total = n * nbytes
-        behind = align(total)
-        size = behind + FirstBad.NBYTES
-        slab = self._shared.slabs.take(size) if size <= self._shared.slab_bytes else None
-        memory = np.empty(size, np.uint8) if slab is None else slab.array[:size]
-        words = memory[behind:]
-        runtime.download(memory, images.ptr, total, work)
-        runtime.download(words, self._first_bad.pointer, FirstBad.NBYTES, work)
-        self._job.report.extend(
-            PlacementRecord(step, where, why, n, 0, n * nbytes) for step, where, why in _STEPS
-        )
-        return Piece(wave, memory, slab, words, runtime.record(work))
-
-    def _encode(self, piece: Piece) -> list[Bytes | None]:
-        n, size = len(piece.wave), self._images.nbytes
-        run = min(max(1, _RUN_BYTES // max(1, size)), -(-n // threads()))
-        futures: list[Future[list[Bytes | None]]] = [
-            pool().submit(self._encode_run, piece, first, min(first + run, n))
-            for first in range(0, n, run)
-        ]
-        try:
-            return [value for future in futures for value in future.result()]
-        finally:
-            abandon(futures)
+            self._copy.launch(tables, launch, which.start, self._work)
+        self._report("gather", "device", "the value is there", len(wave))
 
     def _prefill(self, wave: Wave, images: DeviceBuffer) -> None:
         """Write what is stored, or the fill value, to the images that the value does not cover."""
-        rows, shape = wave.rows, np.array(self._images.shape, np.int64)
+        rows, layout = wave.rows, self._layout
         covered = np.zeros(len(rows), np.bool_)
         if not rows.flat:
+            shape = np.array(layout.shape, np.int64)
             covered = rows.complete & (rows.count == shape).all(axis=1)
         which = np.flatnonzero(~covered)
         if len(which) == 0:
@@ -208,120 +262,164 @@ class CudaWritePass:
         part = Wave(part.index, part.rows, part.requests, part.present & ~part.rows.complete)
         prepared = self._decoder.prepare(self._decoder.fetch(part))
         decoded = self._decoder.complete(prepared)
-        whole = _whole_chunks(which, self._images.shape)
-        n, strides = len(rows), (self._images.nbytes, *self._images.strides)
-        view = DeviceView(images.ptr, (n, *self._images.shape), strides, self._native)
-        copy = RowCopy(
-            self._shared.runtime, "scatter", view, _with_slot(self._decoder.layout), self._fill,
-            self._first_bad.bounds,
+        # Both sides are in the layout of the chain: elements in a row, whatever their order.
+        itemsize = len(self._fill)
+        length = layout.nbytes // itemsize
+        view = DeviceView(
+            images.ptr, (len(rows), length), (self._stride, itemsize),
+            self._job.dtype.newbyteorder("="),
         )  # fmt: skip
-        launch = copy.add(decoded.tables, whole, decoded.pointers)
+        flat = ChunkLayout((1, length), (0, itemsize), layout.nbytes, 0)
+        copy = RowCopy(
+            self._shared.runtime, "scatter", view, flat, self._fill, self._first_bad.bounds
+        )
+        launch = copy.add(decoded.tables, _whole_chunks(which, length), decoded.pointers)
         self._decoder.run(decoded)
         copy.launch(decoded.tables, launch, decoded.base, self._work)
         self._decoder.release(prepared, decoded)
 
-    def _encode_run(self, piece: Piece, first: int, last: int) -> list[Bytes | None]:
-        chain, shape = self._job.chain, self._images.shape
-        dtype, nbytes = chain.chunk.dtype, self._images.nbytes
-        values: list[Bytes | None] = []
-        for i in range(first, last):
-            raw = piece.memory[i * nbytes : (i + 1) * nbytes]
-            if not self._write_empty and is_fill(raw, self._fill):
-                values.append(None)
-                continue
-            chunk = raw.view(self._native).reshape(shape).astype(dtype, copy=False)
-            value = chain.encode(piece.wave.requests.key(i), chunk)
-            # The slab is used again: what is not a copy of it must become one.
-            if isinstance(value, bytes):
-                values.append(value)
+    # ---- encoding
+
+    def _finish_piece(self, gathered: Gathered, piece: Piece) -> None:
+        """Wait for a piece and put its values where they belong."""
+        runtime, shared = self._shared.runtime, self._shared
+        runtime.wait_event(piece.done)
+        raise_first(self._job, self._decoder, FirstBad.parse(piece.small.array[: FirstBad.NBYTES]))
+        values = None
+        if piece.steps is not None:
+            report = piece.small.array[align(FirstBad.NBYTES) :]
+            values = self._collect(gathered, piece, piece.steps.parse(report))
+            if values is None:  # no memory: the host has room
+                self._recover()
+                self._download_images(piece, self._stream_of(piece))
+                runtime.wait_event(runtime.record(self._stream_of(piece)))
+        if values is None:
+            fill = None if self._write_empty else self._fill
+            values = encode_on_host(self._job.chain, piece.wave, piece.memory, self._stride, fill)
+            why = self._plan.why or "no device memory"
+            self._report(f"encode {self._plan.steps.names}", "host", why, len(values))
+            if piece.slab is not None:
+                shared.slabs.give(piece.slab, None)
+        gathered.values[piece.first : piece.first + len(values)] = values
+        shared.table_slabs.give(piece.small, None)
+        # The images belong to the first stream, the rest of the piece's memory to its own.
+        runtime.stream_wait(self._work, runtime.record(self._stream_of(piece)))
+        self._flying.remove(piece)
+
+    def _collect(
+        self, gathered: Gathered, piece: Piece, reported: Reported
+    ) -> list[Bytes | None] | None:
+        """Put the encoded chunks together and download them; None where memory is short."""
+        assert piece.steps is not None
+        wave, shared, stream = piece.wave, self._shared, self._stream_of(piece)
+        failed = (reported.statuses != 0).any(axis=1)
+        if failed.any():
+            row = int(np.argmax(failed))
+            status = int(reported.statuses[row][reported.statuses[row] != 0][0])
+            raise ChunkEncodeError(
+                wave.requests.key(row), self._plan.steps.names,
+                f"on the device: nvCOMP reported status {status}",
+            )  # fmt: skip
+        kept = np.ones(len(wave), np.bool_) if self._write_empty else reported.differs
+        order = np.flatnonzero(kept)
+        gaps = np.zeros(len(order) + 1, np.int64)
+        inner = wave.inner
+        if inner is not None and len(order):
+            order = order[np.lexsort((inner.slot[order], inner.shard_of[order]))]
+            first = np.ones(len(order), np.bool_)
+            first[1:] = np.diff(inner.shard_of[order]) != 0
+            if inner.at_end:
+                gaps[1:-1], gaps[-1] = inner.index_bytes * first[1:], inner.index_bytes
             else:
-                values.append(bytes(value))
-        return values
+                gaps[:-1] = inner.index_bytes * first
+        try:
+            packed = piece.steps.pack(reported.sizes, order, gaps, shared.table_slabs, stream)
+        except DeviceMemoryError:
+            return None
+        slab = None
+        if packed.nbytes <= shared.slab_bytes:
+            slab = shared.slabs.take(packed.nbytes)
+            gathered.slabs.append(slab)
+        memory = np.empty(packed.nbytes, np.uint8) if slab is None else slab.array[: packed.nbytes]
+        shared.runtime.download(memory, packed.pointer, packed.nbytes, stream)
+        shared.runtime.wait_event(shared.runtime.record(stream))
+        self._report(f"encode {self._plan.steps.names}", "device", self._plan.reason, len(wave))
+        view = memoryview(memory)
+        starts, ends = packed.start.tolist(), (packed.start + packed.size).tolist()
+        if inner is not None and len(order):
+            self._add_shards(gathered, piece, view, order, packed.start, packed.size)
+        return [
+            view[start:end] if start >= 0 else None for start, end in zip(starts, ends, strict=True)
+        ]
+
+    def _add_shards(
+        self, gathered: Gathered, piece: Piece, view: memoryview,
+        order: npt.NDArray[np.int64], start: npt.NDArray[np.int64], size: npt.NDArray[np.int64],
+    ) -> None:  # fmt: skip
+        """Name the shards of which this piece holds all chunks of the wave."""
+        inner, whole = piece.wave.inner, gathered.wave.inner
+        assert inner is not None
+        assert whole is not None
+        here = np.bincount(inner.shard_of, minlength=int(whole.shard_of.max()) + 1)
+        all_of = here == np.bincount(whole.shard_of, minlength=len(here))
+        shard = inner.shard_of[order]
+        ends = np.flatnonzero(np.append(np.diff(shard) != 0, True))
+        begins = np.append(0, ends[:-1] + 1)
+        for a, b in zip(begins.tolist(), ends.tolist(), strict=True):
+            number = int(shard[a])
+            if all_of[number]:
+                low, high = int(start[order[a]]), int(start[order[b]] + size[order[b]])
+                low -= 0 if inner.at_end else inner.index_bytes
+                high += inner.index_bytes if inner.at_end else 0
+                gathered.shards[number] = view[low:high]
+
+    def _download_images(self, piece: Piece, stream: Stream) -> None:
+        shared, total = self._shared, len(piece.wave) * self._stride
+        if total <= shared.slab_bytes:
+            piece.slab = shared.slabs.take(total)
+        piece.memory = np.empty(total, np.uint8) if piece.slab is None else piece.slab.array[:total]
+        shared.runtime.download(piece.memory, piece.images.ptr, total, stream)
+
+    def _stream_of(self, piece: Piece) -> Stream:
+        assert self._lane is not None
+        return self._work if piece.steps is None else self._lane.work(piece.turn)
+
+    def _report(self, step: str, where: Any, why: str, n: int) -> None:
+        streams = n * self._plan.container.streams if step != "gather" else 0
+        self._job.report.append(
+            PlacementRecord(step, where, why, n, streams, n * self._layout.nbytes)
+        )
 
 
-def is_fill(raw: npt.NDArray[np.uint8], fill: bytes) -> bool:
-    """Whether every element has exactly the bits of the fill value (-0.0 is not 0.0)."""
-    items = raw.reshape(-1, len(fill))
-    if len(items) == 0:
-        return True
-    pattern = np.frombuffer(fill, np.uint8)
-    if not ((items[0] == pattern).all() and (items[-1] == pattern).all()):
-        return False
-    return bool((raw[len(fill) :] == raw[: -len(fill)]).all()) if len(items) > 1 else True
+def stored_fill(fill: bytes, swap: int) -> bytes:
+    """Return an element of the fill value as it lies in chunks whose units are ``swap`` bytes."""
+    if swap == 0:
+        return fill
+    return b"".join(fill[i : i + swap][::-1] for i in range(0, len(fill), swap))
 
 
-def _whole_chunks(slots: npt.NDArray[np.int64], shape: tuple[int, ...]) -> PlanRows:
-    """Return rows that copy whole chunks to ``slots`` of an array of chunks."""
-    n, d = len(slots), len(shape)
-    count = np.ones((n, d + 1), np.int64)
-    count[:, 1:] = shape
-    out = np.zeros((n, d + 1), np.int64)
+def _parts(wave: Wave, limit: int) -> list[tuple[int, Wave]]:
+    """Cut a wave; between shards where that can be."""
+    n, ends = len(wave), np.arange(1, len(wave) + 1)
+    if wave.inner is not None and n:
+        ends = np.flatnonzero(np.append(np.diff(wave.inner.shard_of) != 0, True)) + 1
+    found, first = [], 0
+    while first < n:
+        fitting = ends[(ends > first) & (ends <= first + limit)]
+        last = int(fitting[-1]) if len(fitting) else min(first + limit, n)
+        found.append((first, wave if last - first == n else wave.take(slice(first, last))))
+        first = last
+    return found
+
+
+def _whole_chunks(slots: npt.NDArray[np.int64], length: int) -> PlanRows:
+    """Return rows that copy chunks of ``length`` elements to ``slots`` of an array of chunks."""
+    n = len(slots)
+    count = np.ones((n, 2), np.int64)
+    count[:, 1] = length
+    out = np.zeros((n, 2), np.int64)
     out[:, 0] = slots
-    zeros = np.zeros((n, d + 1), np.int64)
+    zeros = np.zeros((n, 2), np.int64)
     return PlanRows(
-        zeros, zeros, count, out, np.ones(d + 1, np.int64), (None,) * (d + 1), np.ones(n, np.bool_)
+        zeros, zeros, count, out, np.ones(2, np.int64), (None, None), np.ones(n, np.bool_)
     )
-
-
-def _with_slot(layout: ChunkLayout) -> ChunkLayout:
-    return ChunkLayout((1, *layout.shape), (0, *layout.strides), layout.nbytes, layout.swap)
-
-
-def _device_value(shared: Shared, job: Job, value: Any) -> tuple[Any, DeviceView]:
-    """Return the value in device memory, as native elements of the job's dtype, and its view."""
-    runtime, shape = shared.runtime, job.plan.shape
-    native = job.dtype.newbyteorder("=")
-    if not runtime.is_device_array(value) and _in_host_memory(value):
-        host = np.asarray(value)
-        full = host.shape
-        distinct = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in host.strides)
-        array = _send(shared, np.ascontiguousarray(host[distinct].astype(native, copy=False)))
-    else:
-        array = runtime.to_device(value)
-        full = runtime.describe(array)[1]
-        if runtime.describe(array)[3] != native:
-            array = runtime.astype(array, native)
-    return array, _broadcast(DeviceView(*runtime.describe(array)), full, shape)
-
-
-def _send(shared: Shared, host: npt.NDArray[Any]) -> Any:
-    """Return a contiguous host array as a device array, ordered on the caller's stream.
-
-    A large one goes through the slabs: CuPy would allocate as much page-locked memory for it.
-    """
-    runtime = shared.runtime
-    if host.nbytes <= _PIECE_BYTES:
-        return runtime.to_device(host)
-    array, caller = runtime.empty(host.shape, host.dtype), runtime.caller_stream()
-    target, raw = runtime.describe(array)[0], host.reshape(-1).view(np.uint8)
-    piece = min(_PIECE_BYTES, shared.slab_bytes)
-    for first in range(0, len(raw), piece):
-        part = raw[first : first + piece]
-        slab = shared.slabs.take(len(part))
-        copy_bytes(slab.array, part)
-        runtime.upload(target + first, slab.pinned, len(part), caller)
-        shared.slabs.give(slab, runtime.record(caller))
-    return array
-
-
-def _in_host_memory(value: Any) -> bool:
-    if isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array_interface__"):
-        return True
-    if hasattr(value, "__dlpack_device__"):
-        return int(value.__dlpack_device__()[0]) == _DLPACK_CPU
-    return not hasattr(value, "__cuda_array_interface__")
-
-
-def _broadcast(view: DeviceView, full: tuple[int, ...], shape: tuple[int, ...]) -> DeviceView:
-    """View a value of shape ``full`` as ``shape``; lengths of 1, and of stride 0, stand for any."""
-    fits = len(full) <= len(shape) and all(
-        n in (1, wanted) for n, wanted in zip(full[::-1], shape[::-1], strict=False)
-    )
-    if not fits:
-        raise ShapeMismatchError(f"a value of shape {full} does not fit a selection of {shape}")
-    strides = [0] * len(shape)
-    lead = len(shape) - len(full)
-    for a, length in enumerate(view.shape):
-        if length != 1:
-            strides[lead + a] = view.strides[a]
-    return DeviceView(view.pointer, shape, tuple(strides), view.dtype)

@@ -1,7 +1,8 @@
 """The backend: waist 3 of the design. ``host`` and ``cuda`` implement it; ``engine`` drives it.
 
 A read: ``begin_read`` once, then per wave ``fetch``, ``decode``, ``scatter``, then ``finish``.
-A write: ``begin_write`` once, then per wave ``gather``, ``encode``, then ``finish``.
+A write: ``begin_write`` once, then per wave ``gather``, ``encode``, then ``finish``. The engine
+gathers up to ``ahead`` waves before it has the first of them encoded.
 
 What ``fetch`` and ``decode`` return belongs to the backend: it may be data, futures, or a recipe
 that ``scatter`` runs (the host backend fuses the three over short runs of chunks, which stay in
@@ -52,6 +53,7 @@ class WritePass(Protocol):
     """One write call on one backend."""
 
     wave_chunks: int
+    ahead: int  #: waves that may be gathered and not yet encoded, beside the one that is
 
     def gather(self, wave: Wave) -> Any:
         """Build the decoded chunks of a wave from the value.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,10 @@ from cuzarr.codecs.chain import CodecChain
 from cuzarr.engine.report import PlacementRecord
 from cuzarr.plan.chunk_plan import ChunkPlan, PlanRows
 from cuzarr.storage.base import RequestBatch, Store
+
+
+def _nothing() -> None:
+    """Return."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +53,37 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class InnerChunks:
+    """Where the chunks of a wave go that is written to shards.
+
+    Attributes
+    ----------
+    shard_of, slot : (n,) int64
+        Shard of each chunk, and its place in that.
+    index_bytes : int
+        Of the index of a shard.
+    at_end : bool
+        Whether the index follows the chunks.
+    """
+
+    shard_of: npt.NDArray[np.int64]
+    slot: npt.NDArray[np.int64]
+    index_bytes: int
+    at_end: bool
+
+    def take(self, which: slice | npt.NDArray[np.int64]) -> InnerChunks:
+        """Return those of some chunks."""
+        return InnerChunks(self.shard_of[which], self.slot[which], self.index_bytes, self.at_end)
+
+
+@dataclass(frozen=True, slots=True)
 class Wave:
     """Some chunks of a job: chunk ``i`` of ``rows`` is read by request ``i`` of ``requests``.
 
     ``present`` is False where a shard index says that the chunk is not stored; such a request is
     never sent. A plain chunk may still turn out to be missing when it is fetched. ``numbers`` are
-    those of the chunks in a store that keeps them on a device, -1 where it has none.
+    those of the chunks in a store that keeps them on a device, -1 where it has none. ``inner`` says
+    which shards a write puts the chunks in.
     """
 
     index: int
@@ -62,6 +91,7 @@ class Wave:
     requests: RequestBatch
     present: npt.NDArray[np.bool_]
     numbers: npt.NDArray[np.int64] | None = None
+    inner: InnerChunks | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -71,12 +101,26 @@ class Wave:
         return Wave(
             self.index, self.rows.take(which), self.requests.take(which), self.present[which],
             None if self.numbers is None else self.numbers[which],
+            None if self.inner is None else self.inner.take(which),
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedWave:
-    """What ``encode`` returns: host bytes per row; None where the chunk is all fill value."""
+    """What ``encode`` returns: host bytes per row; None where the chunk is all fill value.
+
+    Attributes
+    ----------
+    wave : Wave
+    values : sequence of bytes-like or None
+    shards : mapping of int to writable memoryview
+        Whole shards, by number: the values of all chunks of the shard in this wave, behind one
+        another in the order of their slots, and room for the index, not written yet.
+    release : callable
+        To be called when the values were stored: their memory is used again.
+    """
 
     wave: Wave
     values: Sequence[Bytes | None]
+    shards: Mapping[int, memoryview] = field(default_factory=dict)
+    release: Callable[[], None] = _nothing

@@ -7,15 +7,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from cuzarr.codecs.base import Bytes
+from cuzarr.codecs.sharding import ShardIndex
 from cuzarr.engine.address import PlainAddress, ShardAddress
 from cuzarr.engine.backend import AnyArray, Backend, WritePass
-from cuzarr.engine.batch import Job, Wave
+from cuzarr.engine.batch import EncodedWave, InnerChunks, Job, Wave
 from cuzarr.engine.pool import abandon, pool, threads
 from cuzarr.plan.chunk_plan import Int64, PlanRows
 from cuzarr.storage.base import Store
@@ -38,69 +42,143 @@ def write(
     ChunkEncodeError, StoreError
     """
     steps = backend.begin_write(job, value, write_empty_chunks)
-    storing: list[Future[None]] = []
+    storing = _Storing(job.store)
+    begun: deque[_Begun] = deque()
     try:
-        waves = (
-            _shard_waves(job, address, steps.wave_chunks)
-            if isinstance(address, ShardAddress)
-            else _plain_waves(job, address, steps.wave_chunks)
-        )
-        for wave in waves:
-            keys, values = (
-                _encode_shards(job, address, steps, wave)
-                if isinstance(address, ShardAddress)
-                else _encode_chunks(steps, wave)
-            )
-            _wait(storing)
-            storing = _store(job.store, keys, values)
-        _wait(storing)
+        for wave in _waves(job, address, steps):
+            begun.append(_begin(job, address, steps, wave))
+            if len(begun) > steps.ahead:
+                storing.store(*_encode(address, steps, begun.popleft()))
+        while begun:
+            storing.store(*_encode(address, steps, begun.popleft()))
+        storing.wait()
         steps.finish()
     except BaseException:
         steps.abort()
-        abandon(storing)  # nothing is stored after the error is seen
+        storing.abandon()  # nothing is stored after the error is seen
         raise
 
 
-def _plain_waves(job: Job, address: PlainAddress, wave_chunks: int) -> Iterator[Wave]:
-    n = job.plan.n_chunks
-    for index, first in enumerate(range(0, n, wave_chunks)):
-        yield address.wave(index, job.plan.rows(first, min(first + wave_chunks, n)))
+class _Storing:
+    """Values on their way to a store: those of one wave, while the next one is encoded."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._futures: list[Future[None]] = []
+        self._release: Callable[[], None] | None = None
+
+    def store(
+        self, keys: list[str], values: Sequence[Bytes | None], release: Callable[[], None]
+    ) -> None:
+        """Wait for the wave before, and start to store one; a value of None deletes the key."""
+        self.wait()
+        self._release = release
+        empty = [key for key, value in zip(keys, values, strict=True) if value is None]
+        full = [(key, value) for key, value in zip(keys, values, strict=True) if value is not None]
+        if empty:
+            self._store.delete(empty)
+        tasks = threads() if self._store.parallel_safe else 1
+        per_task = max(1, -(-len(full) // tasks))
+        self._futures = [
+            pool().submit(_set_many, self._store, full[i : i + per_task])
+            for i in range(0, len(full), per_task)
+        ]
+
+    def wait(self) -> None:
+        """Wait until all is stored; raises the first error."""
+        for future in self._futures:
+            future.result()
+        if self._release is not None:
+            self._release()
+        self._futures, self._release = [], None
+
+    def abandon(self) -> None:
+        """Drop what has not started and wait for the rest; never raises."""
+        abandon(self._futures)
 
 
-def _encode_chunks(steps: WritePass, wave: Wave) -> tuple[list[str], Sequence[Bytes | None]]:
-    encoded = steps.encode(steps.gather(wave))
-    return encoded.wave.requests.key_list(), encoded.values
+@dataclass(frozen=True)
+class _Begun:
+    """A wave that is gathered; of shards, their names and the chunks that they keep."""
+
+    wave: Wave
+    gathered: Any
+    names: list[str]
+    kept: list[list[Bytes | None]]
 
 
-def _shard_waves(job: Job, address: ShardAddress, wave_chunks: int) -> Iterator[Wave]:
+def _waves(job: Job, address: PlainAddress | ShardAddress, steps: WritePass) -> Iterator[Wave]:
+    if isinstance(address, ShardAddress):
+        return _shard_waves(job, address, steps)
+    return _plain_waves(job, address, steps)
+
+
+def _begin(job: Job, address: PlainAddress | ShardAddress, steps: WritePass, wave: Wave) -> _Begun:
+    if not isinstance(address, ShardAddress):
+        return _Begun(wave, steps.gather(wave), [], [])
+    groups = address.group(wave.rows.coords)
+    index = address.index
+    wave = replace(
+        wave, inner=InnerChunks(groups.shard_of, groups.slot, index.nbytes, index.at_end)
+    )
+    names = address.plain.keys(groups.shard_coords).key_list()
+    kept = _untouched(job, address, groups.shard_coords, groups.shard_of, wave.rows, names)
+    return _Begun(wave, steps.gather(wave), names, kept)
+
+
+def _encode(
+    address: PlainAddress | ShardAddress, steps: WritePass, begun: _Begun
+) -> tuple[list[str], Sequence[Bytes | None], Callable[[], None]]:
+    """Return what is stored of a wave: keys, values, and what to call afterwards."""
+    encoded = steps.encode(begun.gathered)
+    if isinstance(address, ShardAddress):
+        return begun.names, _joined(address.index, begun, encoded), encoded.release
+    return encoded.wave.requests.key_list(), encoded.values, encoded.release
+
+
+def _joined(index: ShardIndex, begun: _Begun, encoded: EncodedWave) -> list[Bytes | None]:
+    """Assemble the shards of a wave."""
+    inner, kept = begun.wave.inner, begun.kept
+    assert inner is not None
+    alone = [all(chunk is None for chunk in chunks) for chunks in kept]
+    for shard, slot, value in zip(
+        inner.shard_of.tolist(), inner.slot.tolist(), encoded.values, strict=True
+    ):
+        kept[shard][slot] = value
+    shards: list[Bytes | None] = []
+    for i, (name, chunks) in enumerate(zip(begun.names, kept, strict=True)):
+        if all(chunk is None for chunk in chunks):
+            shards.append(None)
+        elif alone[i] and i in encoded.shards:
+            shard = encoded.shards[i]
+            sizes = [-1 if chunk is None else memoryview(chunk).nbytes for chunk in chunks]
+            place = slice(-index.nbytes, None) if index.at_end else slice(index.nbytes)
+            shard[place] = memoryview(index.encode(name, np.array(sizes, np.int64))).cast("B")
+            shards.append(shard)
+        else:
+            shards.append(index.join(name, chunks))
+    return shards
+
+
+def _plain_waves(job: Job, address: PlainAddress, steps: WritePass) -> Iterator[Wave]:
+    first = index = 0
+    while first < job.plan.n_chunks:
+        last = min(first + steps.wave_chunks, job.plan.n_chunks)
+        yield address.wave(index, job.plan.rows(first, last))
+        first, index = last, index + 1
+
+
+def _shard_waves(job: Job, address: ShardAddress, steps: WritePass) -> Iterator[Wave]:
     rows = job.plan.rows(0, job.plan.n_chunks)
     groups = address.group(rows.coords)
     rows = rows.take(np.argsort(groups.shard_of, kind="stable"))
     ends = np.cumsum(np.bincount(groups.shard_of, minlength=len(groups.shard_coords)))
     first = index = 0
     while first < len(rows):
-        fitting = ends[(ends > first) & (ends <= first + wave_chunks)]
+        fitting = ends[(ends > first) & (ends <= first + steps.wave_chunks)]
         last = int(fitting[-1]) if len(fitting) else int(ends[ends > first][0])
         yield address.wave(index, rows.take(slice(first, last)))
         first, index = last, index + 1
-
-
-def _encode_shards(
-    job: Job, address: ShardAddress, steps: WritePass, wave: Wave
-) -> tuple[list[str], list[Bytes | None]]:
-    groups = address.group(wave.rows.coords)
-    names = address.plain.keys(groups.shard_coords).key_list()
-    stored = _untouched(job, address, groups.shard_coords, groups.shard_of, wave.rows, names)
-    encoded = steps.encode(steps.gather(wave))
-    for shard, slot, value in zip(
-        groups.shard_of.tolist(), groups.slot.tolist(), encoded.values, strict=True
-    ):
-        stored[shard][slot] = value
-    shards: list[Bytes | None] = [
-        None if all(chunk is None for chunk in chunks) else address.index.join(name, chunks)
-        for name, chunks in zip(names, stored, strict=True)
-    ]
-    return names, shards
 
 
 def _untouched(
@@ -123,25 +201,5 @@ def _untouched(
     return found
 
 
-def _store(store: Store, keys: list[str], values: Sequence[Bytes | None]) -> list[Future[None]]:
-    empty = [key for key, value in zip(keys, values, strict=True) if value is None]
-    full = [(key, value) for key, value in zip(keys, values, strict=True) if value is not None]
-    if empty:
-        store.delete(empty)
-    if not full:
-        return []
-    tasks = threads() if store.parallel_safe else 1
-    per_task = -(-len(full) // tasks)
-    return [
-        pool().submit(_set_many, store, full[i : i + per_task])
-        for i in range(0, len(full), per_task)
-    ]
-
-
 def _set_many(store: Store, items: list[tuple[str, Bytes]]) -> None:
     store.set_many([key for key, _ in items], [memoryview(value) for _, value in items])
-
-
-def _wait(futures: list[Future[None]]) -> None:
-    for future in futures:
-        future.result()

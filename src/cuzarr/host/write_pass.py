@@ -41,6 +41,7 @@ class HostWritePass:
         self.chunk_bytes = max(job.chain.chunk.nbytes, 1)
         self.wave_chunks = max(4 * threads(), _WAVE_BYTES // self.chunk_bytes)
         self._encoder = with_native_zstd(job.chain)
+        self.ahead = 0  # the threads have enough to do with one
         self._chunks = 0
         self._fill: Any = np.array(job.fill_value, job.chain.chunk.dtype)[()]
 
