@@ -38,7 +38,7 @@ from cuzarr.plan import (
     plan_orthogonal,
 )
 from cuzarr.plan.chunk_plan import ChunkPlan
-from cuzarr.values import fit_out, fit_value, subarrays_as_field
+from cuzarr.values import Output, fit_value, subarrays_as_field
 
 Out = AnyArray | None
 
@@ -46,10 +46,12 @@ Out = AnyArray | None
 class Selections(Node):
     """The part of :class:`~cuzarr.Array` that reads and writes.
 
-    ``out`` is an array of the selection's shape and the array's data type, on the array's device;
-    it is filled and returned. ``fields`` is a field of a structured data type, or a list of them:
-    these alone are read, or written. Square brackets take names of fields among their entries.
-    ``prototype`` is zarr-python's way to name a device; writes take values of any.
+    ``out`` is an array of the selection's shape and the array's data type, on the array's device,
+    strided as you like: of NumPy or CuPy, or of any library that hands its memory over by DLPack or
+    ``__cuda_array_interface__`` (torch). It is filled and returned. ``fields`` is a field of a
+    structured data type, or a list of them: these alone are read, or written. Square brackets take
+    names of fields among their entries. ``prototype`` is zarr-python's way to name a device; writes
+    take values of any.
     """
 
     _spec: ArraySpec
@@ -165,15 +167,15 @@ class Selections(Node):
         if self._cast is None:
             return self._pending_stored(plan, key, out, fields)
         stored, cast = self._pending_stored(plan, key, None, fields), self._cast
+        backend = open_backend(self._resolved())
+        dtype = cast if fields is None else stored.read.job.dtype
+        given = None if out is None else Output.of(out, plan, dtype, backend)
 
         def take(result: AnyArray) -> Any:
             found = stored.take(result)
-            dtype = cast if fields is None else found.dtype
-            if out is None:
-                return found.astype(dtype)
-            fit_out(out, plan, dtype, self._resolved().name)
-            out[...] = found
-            return out
+            if given is not None:
+                return given.fill(found, backend)
+            return found.astype(dtype)
 
         return Pending(stored.read, take)
 
@@ -192,16 +194,15 @@ class Selections(Node):
         if plan.boxes is not None:
             job = replace(job, chain=StackedChain.of(job.chain))
         backend = open_backend(device)
-        target = None if out is None else fit_out(out, plan, job.dtype, device.name)
-        if target is None and out is None and self._order == "F":
-            target = np.empty(plan.shape, job.dtype, "F") if device.name == "cpu" else None
+        given = None if out is None else Output.of(out, plan, job.dtype, backend)
+        target = None if given is None else given.target
+        if given is None and self._order == "F" and device.name == "cpu":
+            target = np.empty(plan.shape, job.dtype, "F")
 
         def take(result: AnyArray) -> Any:
             self._last_plan = DevicePlan.of(device.name, device.reason, job.report)
-            if out is not None:
-                if target is None:
-                    out[...] = result
-                return out
+            if given is not None:
+                return given.fill(result if target is None else None, backend)
             if key is not None and is_scalar(plan, key):
                 return backend.to_host(result)[()]
             return result

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from cuzarr.engine.backend import Backend
 from cuzarr.errors import ShapeMismatchError
 from cuzarr.host.backend import to_numpy
 from cuzarr.plan.chunk_plan import ChunkPlan
@@ -68,35 +70,70 @@ def subarrays_as_field(value: Any, dtype: np.dtype[Any], field: str) -> Any:
     return elements
 
 
-def fit_out(out: Any, plan: ChunkPlan, dtype: np.dtype[Any], device: str) -> Any:
-    """Return a view of ``out`` of ``plan.shape``, or None where only a copy has that shape.
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Memory of the caller that a read fills.
 
-    Parameters
+    Attributes
     ----------
-    out : array of ``plan.out_shape`` and ``dtype``
-    plan : ChunkPlan
-    dtype : numpy.dtype
-    device : str
-        "cpu" or "cuda:N": where ``out`` must live.
-
-    Raises
-    ------
-    ShapeMismatchError
-    TypeError, ValueError
-        It is no array of that device, or read-only.
+    given : array
+        As the caller gave it: what the call returns.
+    array : array
+        The same memory as an array of the backend, of ``plan.out_shape``.
+    target : array or None
+        View of it of ``plan.shape``; None where only a copy has that shape.
     """
-    on_host = isinstance(out, np.ndarray)
-    if on_host != (device == "cpu") or not hasattr(out, "shape") or not hasattr(out, "dtype"):
-        raise TypeError(f"out must be an array on {device}, not {type(out).__name__}")
-    if tuple(out.shape) != plan.out_shape or out.dtype != dtype:
-        raise ShapeMismatchError(
-            f"out has shape {tuple(out.shape)} and data type {out.dtype}, the selection "
-            f"{plan.out_shape} and {dtype}"
-        )
-    if on_host and not out.flags.writeable:
-        raise ValueError("out is read-only")
-    flattened = plan.points is not None and plan.shape != plan.out_shape
-    return None if flattened and not out.flags.c_contiguous else out.reshape(plan.shape)
+
+    given: Any
+    array: Any
+    target: Any
+
+    @classmethod
+    def of(cls, given: Any, plan: ChunkPlan, dtype: np.dtype[Any], backend: Backend) -> Output:
+        """Check what the caller gave as ``out``.
+
+        Raises
+        ------
+        ShapeMismatchError
+            Its shape or data type is not that of the selection.
+        TypeError
+            It is no array of the backend's device.
+        ValueError
+            It is on another device, read-only, or several of its elements are one.
+        """
+        array = backend.adopt(given)
+        if tuple(array.shape) != plan.out_shape or array.dtype != dtype:
+            raise ShapeMismatchError(
+                f"out has shape {tuple(array.shape)} and data type {array.dtype}, the selection "
+                f"{plan.out_shape} and {dtype}"
+            )
+        steps = zip(array.shape, array.strides, strict=True)
+        if 0 not in array.shape and any(n > 1 and step == 0 for n, step in steps):
+            raise ValueError("out is broadcast: several of its elements are one")
+        flattened = plan.points is not None and plan.shape != plan.out_shape
+        copied = flattened and not _c_contiguous(array)
+        return cls(given, array, None if copied else array.reshape(plan.shape))
+
+    def fill(self, result: Any, backend: Backend) -> Any:
+        """Return what the caller gave, filled, once ``result`` is known; ``target`` is so by then.
+
+        Who uses an array of another library has it on streams that this one does not know: the call
+        returns when all is written.
+        """
+        if result is not None:
+            self.array[...] = result
+        if self.array is not self.given:
+            backend.wait()
+        return self.given
+
+
+def _c_contiguous(array: Any) -> bool:
+    expected = array.dtype.itemsize
+    for n, step in zip(reversed(array.shape), reversed(array.strides), strict=True):
+        if n != 1 and step != expected:
+            return False
+        expected *= n
+    return True
 
 
 def _with_dropped_axes(padded: tuple[int, ...], plan: ChunkPlan) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import re
 import sys
@@ -185,6 +186,54 @@ class Interface:
     def __init__(self, pointer: int = 1 << 20) -> None:
         self.host = np.arange(3)
         self.__cuda_array_interface__ = {"data": (pointer, False)}
+
+
+class Given(Tensor):
+    """An array of another library that a capsule describes."""
+
+    def __init__(self, device: tuple[int, int], flags: int | None = 0) -> None:
+        super().__init__(device)
+        self._flags = flags
+
+    def __dlpack__(self, **options: Any) -> Any:
+        if self._flags is None:
+            raise BufferError("it requires grad")
+        if options.get("stream") == -1:
+            raise TypeError("what stream is that?")
+        assert options == {"max_version": (1, 0)}
+        managed = ctypes.create_string_buffer(64)
+        managed[24] = self._flags
+        new = ctypes.pythonapi.PyCapsule_New
+        new.restype, new.argtypes = (
+            ctypes.py_object,
+            [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p],
+        )
+        self.kept = managed
+        return new(ctypes.addressof(managed), b"dltensor_versioned", None)
+
+
+def test_memory_to_fill(runtime: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = runtime.empty((3,), np.dtype("f4"))
+    assert runtime.adopt(own) is own
+    assert runtime.adopt(Given((2, 1))).host.tolist() == [0, 1, 2]
+    assert runtime.adopt(Interface()).host.tolist() == [0, 1, 2]
+    for other in (Given((1, 0)), np.zeros(3), [1]):
+        with pytest.raises(TypeError, match="out must be an array on cuda:1, not"):
+            runtime.adopt(other)
+    with pytest.raises(ValueError, match="out is on cuda:0, the array on cuda:1"):
+        runtime.adopt(Given((2, 0)))
+    fixed = Interface()
+    fixed.__cuda_array_interface__["data"] = (1 << 20, True)
+    for value in (Given((2, 1), flags=1), fixed):
+        with pytest.raises(ValueError, match="out is read-only"):
+            runtime.adopt(value)
+
+    def refused(value: Any) -> Any:
+        raise BufferError("it requires grad")
+
+    monkeypatch.setattr(sys.modules["cupy"], "from_dlpack", refused)
+    with pytest.raises(TypeError, match="out cannot be filled: it requires grad"):
+        runtime.adopt(Given((2, 1), flags=None))
 
 
 def test_arrays_of_other_libraries(runtime: Any) -> None:

@@ -88,12 +88,14 @@ class EmulatedRuntime:
         What nvCOMP does with input that it does not define.
     kernels : pathlib.Path
         Directory of the ``.cu`` files.
+    number : int
+        Of the device.
     """
 
     def __init__(self, seed: int = 0, *, nvcomp: bool = True, capacity: int = 1 << 30,
                  on_undefined: str = "raise", arch: str = "sm_90",
-                 kernels: Path = KERNELS) -> None:  # fmt: skip
-        self.name = "cuda:0"
+                 kernels: Path = KERNELS, number: int = 0) -> None:  # fmt: skip
+        self.name = f"cuda:{number}"
         self.arch = arch
         self.device = device(kernels)
         self.device.join()
@@ -277,6 +279,25 @@ class EmulatedRuntime:
             self.upload(array.ptr, host, host.nbytes, self._caller)
         self.wait_event(self.record(self._caller))
         return array
+
+    def adopt(self, value: Any) -> EmulatedArray:
+        """Take an array by the CUDA array interface, whose ``stream`` is a stream's number."""
+        if isinstance(value, EmulatedArray):
+            if value.runtime is not self:
+                raise ValueError(f"out is on {value.runtime.name}, the array on {self.name}")
+            return value
+        interface = getattr(value, "__cuda_array_interface__", None)
+        if interface is None:
+            raise TypeError(f"out must be an array on {self.name}, not {type(value).__name__}")
+        pointer, read_only = interface["data"]
+        if read_only:
+            raise ValueError("out is read-only")
+        shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
+        strides = interface.get("strides") or c_strides(shape, dtype.itemsize)
+        if interface.get("stream") is not None:
+            streams = {stream.number: stream for stream in self.scheduler.streams}
+            self.stream_wait(self._caller, self.record(streams[interface["stream"]]))
+        return EmulatedArray(self, value, pointer, shape, strides, dtype)
 
     def to_host(self, value: EmulatedArray) -> npt.NDArray[Any]:
         if not self.is_device_array(value):

@@ -86,6 +86,15 @@ class CudaBackend:
             out = self.runtime.empty(job.plan.shape, job.dtype.newbyteorder("="))
         return CudaReadPass(self.shared, job, out)
 
+    def adopt(self, out: Any) -> DeviceArray:
+        """Return an array of any library on this device, over the same memory."""
+        return self.runtime.adopt(out)
+
+    def wait(self) -> None:
+        """Return when all that was queued on the caller's stream is done."""
+        runtime = self.runtime
+        runtime.wait_event(runtime.record(runtime.caller_stream()))
+
     def to_host(self, array: DeviceArray) -> npt.NDArray[Any]:
         """Return a host copy of an array of this device; waits."""
         return self.runtime.to_host(array)

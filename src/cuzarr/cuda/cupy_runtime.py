@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cuzarr.cuda import kernels, nvcomp
+from cuzarr.cuda.exchange import is_read_only
 from cuzarr.cuda.nvcomp_encode import Compression
 from cuzarr.cuda.runtime import DeviceArray, DeviceBuffer, Event, NvComp, PinnedBuffer, Stream
 from cuzarr.errors import DeviceError, DeviceMemoryError, MissingPackageError, NoDeviceError
@@ -195,6 +196,22 @@ class CupyRuntime:
             cupy.cuda.get_current_stream(source).synchronize()
         with self._current(array.nbytes):
             return array.copy()
+
+    def adopt(self, value: Any) -> DeviceArray:
+        """Return a writable array of any library as one of this device over the same memory."""
+        source = _device_of(value)
+        if source is None:
+            raise TypeError(f"out must be an array on {self.name}, not {type(value).__name__}")
+        if source != self._id:
+            raise ValueError(f"out is on cuda:{source}, the array on {self.name}")
+        if isinstance(value, cupy.ndarray):
+            return value
+        if is_read_only(value):
+            raise ValueError("out is read-only")
+        try:
+            return self._adopt(value, source)
+        except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+            raise TypeError(f"out cannot be filled: {error}") from error
 
     def astype(self, array: DeviceArray, dtype: np.dtype[Any]) -> DeviceArray:
         """Return a device array cast to ``dtype``."""

@@ -119,6 +119,21 @@ class Runtime(Protocol):
         """
         ...
 
+    def adopt(self, value: Any) -> DeviceArray:
+        """Return a writable array of any library as one of this device over the same memory.
+
+        Later work of the caller's stream comes after what that library has queued: on the stream
+        that it orders by DLPack (torch's current one), or that the CUDA array interface names.
+
+        Raises
+        ------
+        TypeError
+            It is no array in the memory of a CUDA device, or its library does not hand it over.
+        ValueError
+            It is on another device, or read-only.
+        """
+        ...
+
     def astype(self, array: DeviceArray, dtype: np.dtype[Any]) -> DeviceArray:
         """Return a device array cast as NumPy casts; ordered on the caller's stream."""
         ...

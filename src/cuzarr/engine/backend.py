@@ -85,6 +85,24 @@ class Backend(Protocol):
         """Start a read; ``out`` is an array of ``plan.shape`` on the device, or None."""
         ...
 
+    def adopt(self, out: Any) -> AnyArray:
+        """Return an array of any library as one of the device over the same memory.
+
+        Work of the call comes after what its library has queued on it.
+
+        Raises
+        ------
+        TypeError
+            It is no array, or not in the memory of this kind of device.
+        ValueError
+            It is on another device, or read-only.
+        """
+        ...
+
+    def wait(self) -> None:
+        """Return when all that was queued on the caller's stream is done."""
+        ...
+
     def to_host(self, array: AnyArray) -> npt.NDArray[Any]:
         """Return an array of the device as a NumPy array; waits."""
         ...

@@ -6,7 +6,7 @@ each, which fetch, decode and scatter while the run's bytes are in the processor
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from cuzarr.engine.batch import Job
 from cuzarr.errors import DeviceMemoryError
 from cuzarr.host.read_pass import HostReadPass
 from cuzarr.host.write_pass import HostWritePass
+
+_DLPACK_CPU: Final = 1  #: kDLCPU of dlpack.h
 
 
 class HostBackend:
@@ -37,6 +39,23 @@ class HostBackend:
                     f"cannot allocate a result of shape {job.plan.shape} and data type {job.dtype}"
                 ) from error
         return HostReadPass(job, out)
+
+    def adopt(self, out: Any) -> npt.NDArray[Any]:
+        """Return a NumPy array over the memory of ``out``, of NumPy or by DLPack."""
+        if not isinstance(out, np.ndarray):
+            device = getattr(out, "__dlpack_device__", None)
+            if device is None or int(device()[0]) != _DLPACK_CPU:
+                raise TypeError(f"out must be an array on cpu, not {type(out).__name__}")
+            try:
+                out = np.from_dlpack(out)
+            except (BufferError, RuntimeError, TypeError) as error:
+                raise TypeError(f"out cannot be filled: {error}") from error
+        if not out.flags.writeable:
+            raise ValueError("out is read-only")
+        return cast("npt.NDArray[Any]", out)
+
+    def wait(self) -> None:
+        """Do nothing: a call returns when it is done."""
 
     def to_host(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return ``array``: it is there."""
