@@ -190,6 +190,19 @@ class Zarrs(ZarrPython):
         raise NotImplementedError("zarrs takes no store in memory from Python")
 
 
+class ZarrCuzarr(ZarrPython):
+    """cuzarr as a codec pipeline of zarr-python."""
+
+    name = "zarr-cuzarr"
+    packages = ("cuzarr.interop.zarr", "zarr")
+    settings: ClassVar[dict[str, Any]] = {
+        "codec_pipeline.path": "cuzarr.interop.zarr.CodecPipeline"
+    }
+
+    def versions(self) -> dict[str, str]:
+        return {package: version(package.partition(".")[0]) for package in self.packages}
+
+
 class TensorStore(Peer):
     """TensorStore: all cores for copies, its default of at least four for files."""
 
@@ -246,7 +259,8 @@ class TensorStore(Peer):
 
 def all_peers() -> dict[str, Peer]:
     """Return every adapter by name."""
-    return {p.name: p for p in (Cuzarr(), ZarrPython(), ZarrFused(), Zarrs(), TensorStore())}
+    peers = (Cuzarr(), ZarrPython(), ZarrFused(), Zarrs(), ZarrCuzarr(), TensorStore())
+    return {peer.name: peer for peer in peers}
 
 
 def usable(names: list[str] | None = None) -> Iterator[tuple[Peer, str | None]]:

@@ -50,16 +50,20 @@ class ZarrStoreAdapter:
     inner : zarr.abc.store.Store, AsyncStore, or object with their methods
     read_only : bool
         Refuse writes, whatever ``inner`` allows.
+    loop : asyncio.AbstractEventLoop, optional
+        The running loop that ``inner`` belongs to, of another thread; by default one of this
+        library's own.
     """
 
     parallel_safe = True
 
-    def __init__(self, inner: Any, *, read_only: bool = False) -> None:
+    def __init__(self, inner: Any, *, read_only: bool = False, loop: Any = None) -> None:
         self.inner = inner
+        self._own_loop = loop
         self.read_only = read_only or bool(getattr(inner, "read_only", False))
         self._types = _types_for(inner)
         if getattr(inner, "_is_open", True) is False:  # theirs are opened by zarr.open and its kin
-            _run(self._named(inner._open(), "", "open"))
+            self._run(self._named(inner._open(), "", "open"))
 
     def __str__(self) -> str:
         text = str(self.inner)
@@ -87,7 +91,7 @@ class ZarrStoreAdapter:
         requests = zip(
             batch_keys(batch), batch.starts.tolist(), batch.lengths.tolist(), strict=True
         )
-        found = _run(_gathered([self._read(*request) for request in requests]))
+        found = self._run(_gathered([self._read(*request) for request in requests]))
         values = [value for value, _ in found]
         statuses = np.array([status for _, status in found], np.int32)
         return Values(values, np.array(count_bytes(values), np.int64), statuses)
@@ -97,12 +101,12 @@ class ZarrStoreAdapter:
         pairs = list(zip(keys, values, strict=True))
         for key in keys:
             self._check_writable(key)
-        _run(_gathered([self._write(key, value) for key, value in pairs]))
+        self._run(_gathered([self._write(key, value) for key, value in pairs]))
 
     def get(self, key: str, start: int = 0, length: int = -1) -> bytes | None:
         """Read one byte range, or None where the key is missing."""
         check_key(key)
-        value, status = _run(self._read(key, start, length))
+        value, status = self._run(self._read(key, start, length))
         if status == Status.MISSING:
             return None
         if value is None:
@@ -118,7 +122,7 @@ class ZarrStoreAdapter:
         given = list(keys)
         for key in given:
             self._check_writable(key)
-        _run(_gathered([self._delete(key) for key in given]))
+        self._run(_gathered([self._delete(key) for key in given]))
 
     def delete_dir(self, prefix: str) -> None:
         """Delete every object under ``prefix`` ("" = all)."""
@@ -126,17 +130,17 @@ class ZarrStoreAdapter:
         if self.read_only:
             raise refuse_write(self, prefix)
         call = self.inner.delete_dir(prefix) if prefix else self.inner.clear()
-        _run(self._named(call, prefix, "delete"))
+        self._run(self._named(call, prefix, "delete"))
 
     def exists(self, key: str) -> bool:
         """Whether the key is stored."""
         check_key(key)
-        return bool(_run(self._named(self.inner.exists(key), key, "look for")))
+        return bool(self._run(self._named(self.inner.exists(key), key, "look for")))
 
     def size(self, key: str) -> int | None:
         """Bytes stored at a key, or None where it is missing."""
         check_key(key)
-        return _run(self._size(key))
+        return self._run(self._size(key))
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Every key under ``prefix`` ("" = all), as they were at the time of the call."""
@@ -145,18 +149,21 @@ class ZarrStoreAdapter:
         listing = (
             _collected(self.inner.list_prefix, start) if start else _collected(self.inner.list)
         )
-        found = _run(self._named(listing, prefix, "list"))
+        found = self._run(self._named(listing, prefix, "list"))
         return iter([key for key in found if key.startswith(start)])
 
     def list_dir(self, prefix: str = "") -> Names:
         """Names of the direct children of ``prefix``, sorted."""
         prefix = check_prefix(prefix)
-        found = _run(self._named(_collected(self.inner.list_dir, prefix), prefix, "list"))
+        found = self._run(self._named(_collected(self.inner.list_dir, prefix), prefix, "list"))
         return sorted({name.strip("/").rpartition("/")[2] for name in found} - {""})
 
     def close(self) -> None:
         """Close the inner store."""
         self.inner.close()
+
+    def _run(self, call: Coroutine[Any, Any, T]) -> T:
+        return _run(call, self._own_loop)
 
     async def _read(self, key: str, start: int, length: int) -> tuple[BytesLike | None, int]:
         if length == 0 and start >= 0:  # servers know no empty range
@@ -267,11 +274,12 @@ def _types_for(inner: Any) -> Types:
             async_base.SuffixByteRequest, async_base.default_buffer_prototype,
         )  # fmt: skip
     from zarr.abc import store  # noqa: PLC0415  # optional; its class is in use already
-    from zarr.core.buffer import default_buffer_prototype  # noqa: PLC0415
+    from zarr.core.buffer.cpu import buffer_prototype  # noqa: PLC0415
 
+    # Encoded bytes come to the host, also where zarr-python is set to use a device.
     return Types(
         store.RangeByteRequest, store.OffsetByteRequest, store.SuffixByteRequest,
-        default_buffer_prototype,
+        lambda: buffer_prototype,
     )  # fmt: skip
 
 
@@ -285,11 +293,13 @@ _lock = threading.Lock()
 _loops: dict[int, Any] = {}
 
 
-def _run(call: Coroutine[Any, Any, T]) -> T:
+def _run(call: Coroutine[Any, Any, T], loop: Any = None) -> T:
     """Run a coroutine in the loop's thread and wait for it."""
     import asyncio  # noqa: PLC0415  # half of what importing cuzarr takes
 
-    result: T = asyncio.run_coroutine_threadsafe(call, _loop(asyncio.new_event_loop)).result()
+    if loop is None:
+        loop = _loop(asyncio.new_event_loop)
+    result: T = asyncio.run_coroutine_threadsafe(call, loop).result()
     return result
 
 

@@ -1,8 +1,4 @@
-"""Stores of cuzarr as stores of zarr-python: ``zarr.open(as_zarr_store(store))``.
-
-The other way round needs no call: every function of cuzarr that takes a store takes one of
-zarr-python.
-"""
+"""Stores of cuzarr as stores of zarr-python: ``zarr.open(as_zarr_store(store))``."""
 
 from __future__ import annotations
 
@@ -10,17 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Literal
 
-from cuzarr.errors import MissingPackageError
+from zarr.abc import store as abc
+
 from cuzarr.storage.base import Names, RequestBatch, Status
 from cuzarr.storage.prefix import check_prefix
 from cuzarr.storage.resolve import StoreLike, as_store
 from cuzarr.storage.status import status_error
-
-try:
-    from zarr.abc import store as abc
-except ImportError as error:
-    raise MissingPackageError("cuzarr.interop.zarr needs the package zarr: pip install zarr>=3") \
-        from error  # fmt: skip
 
 Anything = list[Any]  # inside a class with a method called "list" the builtin has no other name
 Pairs = list[tuple[str, Any]]
