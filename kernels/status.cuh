@@ -6,6 +6,7 @@
 #define CUZARR_DECODER_STATUS 0x10000
 #define CUZARR_WRONG_SIZE 0x20000
 #define CUZARR_WRONG_CHECKSUM 0x30000
+#define CUZARR_BAD_VALUE 0x40000
 
 __device__ __forceinline__ void report_chunk(const i32* __restrict__ owner, i64 i, i32 code,
                                              u64 base, i32* chunk_status, u64* first_bad) {

@@ -8,6 +8,8 @@
 #ifndef CUZARR_CUDA_SHIM_H
 #define CUZARR_CUDA_SHIM_H
 
+#include <math.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -132,6 +134,17 @@ inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
 inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
     return (unsigned)(((uint64_t)high << 32 | low) >> (shift & 31u));
 }
+template <typename To, typename From>
+inline To emu_bits(From v) {
+    static_assert(sizeof(To) == sizeof(From), "as many bits");
+    To to;
+    __builtin_memcpy(&to, &v, sizeof(To));
+    return to;
+}
+inline long long __double_as_longlong(double v) { return emu_bits<long long>(v); }
+inline double __longlong_as_double(long long v) { return emu_bits<double>(v); }
+inline unsigned __float_as_uint(float v) { return emu_bits<unsigned>(v); }
+inline float __uint_as_float(unsigned v) { return emu_bits<float>(v); }
 inline int __popc(unsigned v) { return __builtin_popcount(v); }
 inline int __clz(int v) { return v ? __builtin_clz((unsigned)v) : 32; }
 inline int __ffs(int v) { return __builtin_ffs(v); }

@@ -92,7 +92,7 @@ class CastValueCodec(ArrayArrayCodec):
         """Return the chunk type with the stored data type and the fill value cast to it."""
         _check_numeric(chunk.dtype)
         # Both maps are looked at, so that a wrong one is found before anything is written.
-        _parsed(self.from_stored, self.dtype, chunk.dtype, "decode")
+        self.decode_pairs(chunk.dtype)
         filled = self.encode(np.full(1, chunk.fill_value, chunk.dtype), chunk)
         return ChunkType(chunk.shape, self.dtype, filled[0])
 
@@ -103,8 +103,11 @@ class CastValueCodec(ArrayArrayCodec):
 
     def decode(self, array: npt.NDArray[Any], chunk: ChunkType) -> npt.NDArray[Any]:
         """Cast back."""
-        pairs = _parsed(self.from_stored, self.dtype, chunk.dtype, "decode")
-        return self._cast(array, chunk.dtype, pairs)
+        return self._cast(array, chunk.dtype, self.decode_pairs(chunk.dtype))
+
+    def decode_pairs(self, dtype: np.dtype[Any]) -> Pairs:
+        """Return the scalar map of decoding as (stored, decoded) numbers; ``dtype`` is decoded."""
+        return _parsed(self.from_stored, self.dtype, dtype, "decode")
 
     def _cast(
         self, array: npt.NDArray[Any], target: np.dtype[Any], pairs: Pairs

@@ -125,7 +125,8 @@ def _to_floats(
         lost = ~finite & (back != exact) & ~(np.isnan(back) & np.isnan(exact))
     _refuse(values, lost, f"has no {target} value")
     if inexact.any():
-        rounded, beyond = _neighbour(exact[inexact], back[inexact], target, rounding)
+        with np.errstate(over="ignore"):
+            rounded, beyond = _neighbour(exact[inexact], back[inexact], target, rounding)
         if outside == "error" and beyond.any():
             worst = np.zeros(exact.shape, np.bool_)
             worst[inexact] = beyond

@@ -59,7 +59,7 @@ class ScaleOffsetCodec(ArrayArrayCodec):
 
     def resolve(self, chunk: ChunkType) -> ChunkType:
         """Return the chunk type with the fill value encoded."""
-        _, scale = self._scalars(chunk.dtype)
+        _, scale = self.scalars(chunk.dtype)
         if scale == 0:
             raise ValueError("scale_offset: scale must not be 0")
         filled = self.encode(np.full(1, chunk.fill_value, chunk.dtype), chunk)
@@ -67,7 +67,7 @@ class ScaleOffsetCodec(ArrayArrayCodec):
 
     def encode(self, array: Numbers, chunk: ChunkType) -> Numbers:
         """Encode; ``ValueError`` where a result does not fit the data type."""
-        offset, scale = self._scalars(chunk.dtype)
+        offset, scale = self.scalars(chunk.dtype)
         numbers = _for_arithmetic(array)
         if numbers.dtype.kind not in "iu":
             with np.errstate(all="ignore"):
@@ -82,7 +82,7 @@ class ScaleOffsetCodec(ArrayArrayCodec):
 
     def decode(self, array: Numbers, chunk: ChunkType) -> Numbers:
         """Decode; ``ValueError`` where a result is no value of the data type."""
-        offset, scale = self._scalars(chunk.dtype)
+        offset, scale = self.scalars(chunk.dtype)
         numbers = _for_arithmetic(array)
         if numbers.dtype.kind not in "iu":
             with np.errstate(all="ignore"):
@@ -100,7 +100,7 @@ class ScaleOffsetCodec(ArrayArrayCodec):
             result: Numbers = numbers // divisor + numbers.dtype.type(offset)
         return result.astype(chunk.dtype, copy=False)
 
-    def _scalars(self, dtype: np.dtype[Any]) -> tuple[Any, Any]:
+    def scalars(self, dtype: np.dtype[Any]) -> tuple[Any, Any]:
         """Return offset and scale; Python integers for integer data types."""
         whole = dtype.kind in "iu" or (is_ml(dtype) and is_integer(dtype))
         if not whole and dtype.kind != "f" and not is_ml(dtype):

@@ -3,7 +3,7 @@
 1. ``reserve`` allocates the wave's buffers under the work stream and adds the small tables.
 2. After the tables were sent, ``queue`` launches, in the order of decoding: checksums of the
    encoded bytes, one nvCOMP call per format and the check of its statuses and sizes, copies of raw
-   streams, checksums of what was decoded, unshuffles, inner steps.
+   streams, checksums of what was decoded, unshuffles, inner steps, filters.
 3. ``pointers`` says where each decoded chunk is: a chunk that was stored decoded stays in the
    upload.
 
@@ -12,6 +12,7 @@ Errors are not waited for: kernels lower the words of :class:`FirstBad`, read on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,9 @@ import numpy.typing as npt
 
 from cuzarr.cuda.checks import STORED_BYTES, Segments, add_check
 from cuzarr.cuda.decompress import Decompression
+from cuzarr.cuda.elements import Delta, ElementStep
 from cuzarr.cuda.fetch import EncodedWave
+from cuzarr.cuda.filters import add_delta, add_program
 from cuzarr.cuda.inspected import BIT_SHUFFLE, BYTE_SHUFFLE, DEVICE, Blocks, Inspection, Streams
 from cuzarr.cuda.kernels import tile_table
 from cuzarr.cuda.memory import Tables, align
@@ -38,7 +41,7 @@ class FirstBad:
 
     Attributes
     ----------
-    decoder, checksum, bounds : int
+    decoder, checksum, bounds, values : int
         Device pointers of the words.
     """
 
@@ -46,15 +49,18 @@ class FirstBad:
         "the decoder reported corrupt data or another size",
         "a stored checksum is not that of the bytes",
         "the plan reaches outside the chunk or the array",
+        "an element has no value in the data type",
     )
     BOUNDS = 2
-    NBYTES = 24
+    NBYTES = 32
 
     def __init__(self, runtime: Runtime, stream: Stream) -> None:
         self._buffer: DeviceBuffer = runtime.alloc(self.NBYTES, stream)
         runtime.memset(self._buffer.ptr, 0xFF, self.NBYTES, stream)
         self.pointer = self._buffer.ptr
-        self.decoder, self.checksum, self.bounds = (self.pointer + 8 * i for i in range(3))
+        self.decoder, self.checksum, self.bounds, self.values = (
+            self.pointer + 8 * i for i in range(4)
+        )
 
     @staticmethod
     def parse(raw: npt.NDArray[np.uint8]) -> list[int]:
@@ -129,8 +135,11 @@ class DeviceDecode:
             self.pointers[shuffled] = final[shuffled]
             for kind, blocks in found.shuffled.items():
                 self._add_unshuffle(tables, kind, blocks, staged, final)
-        if self._steps.inner and device.any():
-            self._add_inner_steps(tables, device, stream)
+        if device.any():
+            if self._steps.inner:
+                self._add_inner_steps(tables, device, stream)
+            for step in self._steps.elements:
+                self._add_filter(tables, step, device, stream)
 
     def queue(self, tables: Tables, stream: Stream) -> None:
         """Launch every step; the tables were sent."""
@@ -221,6 +230,27 @@ class DeviceDecode:
             self._add_unshuffle(tables, BYTE_SHUFFLE, whole, self.pointers, made)
             first = made[rows]
         self.pointers[rows] = first
+
+    def _add_filter(
+        self,
+        tables: Tables,
+        step: ElementStep,
+        device: npt.NDArray[np.bool_],
+        stream: Stream,
+    ) -> None:
+        elements = math.prod(self._steps.layout.shape)
+        made = self._allocate(device, elements * step.after.itemsize, stream)
+        rows = np.flatnonzero(device)
+        sources, targets = self.pointers[rows], made[rows]
+        self.pointers[rows] = targets
+        if isinstance(step, Delta):
+            launch = add_delta(self._runtime, tables, step, sources, targets, elements)
+        else:
+            launch = add_program(
+                self._runtime, tables, step, sources, targets, rows, elements, self._base,
+                self._first_bad.values,
+            )  # fmt: skip
+        self._queue.append(launch)
 
     def _add_decompression(
         self, tables: Tables, fmt: str, streams: Streams, staged: Pointers, stream: Stream

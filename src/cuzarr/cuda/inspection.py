@@ -43,20 +43,37 @@ def inspect(
     """
     found = Inspection.of(encoded)
     nbytes = steps.layout.nbytes
-    rows = np.flatnonzero(encoded.positions >= 0)
     if not steps.on_device:
         found.note_host(steps.host_codec, steps.why_not, nbytes)
         return found
+    _place(found, encoded, steps, chain, placement, waves)
+    if steps.elements:
+        device = np.flatnonzero(found.place == DEVICE)
+        step = ", ".join(codec.name for codec, _ in reversed(chain.array_codecs))
+        found.note(step, "device", "kernels of elements", device, 0, nbytes)
+    return found
+
+
+def _place(
+    found: Inspection,
+    encoded: EncodedWave,
+    steps: ChainSteps,
+    chain: CodecChain,
+    placement: Placement,
+    waves: int,
+) -> None:
+    nbytes = steps.layout.nbytes
+    rows = np.flatnonzero(encoded.positions >= 0)
     if steps.compressor is None:
         fits = rows[encoded.sizes[rows] == steps.coded_nbytes]
         found.place[fits], found.in_place[fits] = DEVICE, encoded.positions[fits]
         step = ", ".join(codec.name for codec in reversed(chain.byte_codecs)) or "copy"
         found.note(step, "device", "no decompression", fits, 0, nbytes)
         found.note_host(steps.host_codec, "not of the size that the metadata gives", nbytes)
-        return found
+        return
     if placement.mode == "host":
         found.note_host(steps.host_codec, placement.decide("LZ4", 0)[1], nbytes)
-        return found
+        return
     rows = rows[encoded.sizes[rows] >= steps.lead + steps.trail]
     if steps.outer:
         if placement.mode == "checked":
@@ -72,7 +89,6 @@ def inspect(
     else:
         CONTAINERS[steps.compressor](found, of)
     found.outer &= found.place == DEVICE
-    return found
 
 
 def host_only(encoded: EncodedWave, steps: ChainSteps, why: str) -> Inspection:

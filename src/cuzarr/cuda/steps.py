@@ -5,13 +5,15 @@ In the order of decoding, a device takes
 1. checksums of the encoded bytes (``outer``),
 2. one compressor (``compressor``),
 3. byte codecs of known sizes: checksums, shuffle (``inner``),
-4. transposes and byte order, which are strides and a swap on the way to the output (``layout``).
+4. array codecs that work on elements (``elements``, see ``cuda.elements``),
+5. transposes and byte order, which are strides and a swap on the way to the output (``layout``).
 
 A chain with anything else is decoded by the codecs themselves on host threads, as a whole.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
@@ -20,6 +22,7 @@ from cuzarr.codecs.base import BytesBytesCodec
 from cuzarr.codecs.bytes import BytesCodec
 from cuzarr.codecs.chain import CodecChain
 from cuzarr.cuda import checks
+from cuzarr.cuda.elements import ElementStep, element_steps
 from cuzarr.cuda.memory import align
 from cuzarr.cuda.rows import ChunkLayout, swap_unit
 
@@ -64,6 +67,7 @@ class ChainSteps:
     coded_nbytes : int
         Bytes that the compressor gives; of the encoded chunk, where there is none.
     inner : tuple of InnerStep
+    elements : tuple of ElementStep
     layout : ChunkLayout
         Of the decoded chunk.
     native_codec : str or None
@@ -76,6 +80,7 @@ class ChainSteps:
     compressor: Compressor | None
     coded_nbytes: int
     inner: tuple[InnerStep, ...]
+    elements: tuple[ElementStep, ...]
     layout: ChunkLayout
     native_codec: str | None
     _streams_of_zstd: bool = False
@@ -83,25 +88,27 @@ class ChainSteps:
     @classmethod
     def of(cls, chain: CodecChain) -> ChainSteps:
         """Read the steps off a chain."""
-        names = [codec.name for codec in chain.byte_codecs] or [chain.serializer.name]
-        if chain.layout is None:
+        elements = element_steps(chain)
+        if isinstance(elements, str):
             stuck = [codec.name for codec, _ in chain.array_codecs] + [chain.serializer.name]
-            return cls._on_host(chain, ", ".join(stuck), "no device step")
+            return cls._on_host(chain, ", ".join(stuck), elements)
+        names = [codec.name for codec in chain.byte_codecs] or [chain.serializer.name]
         found = _split(chain)
         if isinstance(found, str):
             return cls._on_host(chain, ", ".join(names), found)
         outer, compressor, inner, coded_nbytes, zstd = found
         beside = outer if compressor else inner
         known = (inner if compressor else ()) == () and beside in ((), (_CRC32C_BEHIND,))
+        known &= chain.layout is not None
         return cls(
-            "", compressor or names[-1], outer, compressor, coded_nbytes, inner, _layout(chain),
+            "", compressor or names[-1], outer, compressor, coded_nbytes, inner, *elements,
             (compressor or "raw") if known else None, zstd,
         )  # fmt: skip
 
     @classmethod
     def _on_host(cls, chain: CodecChain, codec: str, why: str) -> ChainSteps:
         layout = _layout(chain)
-        return cls(why, codec, (), None, layout.nbytes, (), layout, None)
+        return cls(why, codec, (), None, layout.nbytes, (), (), layout, None)
 
     @property
     def on_device(self) -> bool:
@@ -138,7 +145,10 @@ class ChainSteps:
         buffers = int(self.compressor is not None) + (self.compressor == "blosc")
         buffers += sum(isinstance(step, Unshuffle) for step in self.inner)
         staged = self.encoded_nbytes if self.compressor in ("zlib", "gzip") else 0
-        return self.encoded_nbytes + staged + max(1, buffers) * align(self.coded_nbytes)
+        items = math.prod(self.layout.shape)
+        filtered = sum(align(items * step.after.itemsize) for step in self.elements)
+        whole = max(1, buffers) * align(self.coded_nbytes)
+        return self.encoded_nbytes + staged + whole + filtered
 
     @property
     def temp_nbytes(self) -> int:
@@ -163,13 +173,12 @@ def _split(chain: CodecChain) -> _Found | str:
     if len(at) > 1:
         return "two compressors"
     first = at[0] + 1 if at else len(codecs)
-    assert chain.layout is not None
-    inner = _byte_steps(codecs[: first - len(at)], chain.layout.nbytes)
+    inner = _byte_steps(codecs[: first - len(at)], chain.serialized.nbytes)
     outer = _byte_steps(codecs[first:], None)
     if isinstance(inner, str) or isinstance(outer, str):
         return inner if isinstance(inner, str) else str(outer)
     stored = sum(isinstance(step, Checksum) for step in inner)
-    coded_nbytes = chain.layout.nbytes + checks.STORED_BYTES * stored
+    coded_nbytes = chain.serialized.nbytes + checks.STORED_BYTES * stored
     compressor, zstd = None, False
     if at:
         codec: Any = codecs[at[0]]
