@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -397,3 +398,28 @@ def test_names_that_are_no_keys_are_not_listed(store: LocalStore, tmp_path: Path
         file.write(b"x")
     assert store.list_dir() == ["a"]
     assert list(store.list()) == ["a"]
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, FileExistsError])
+def test_directories_that_vanish_while_they_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    make, calls = os.makedirs, []
+
+    def vanishing(path: str, **options: Any) -> None:
+        calls.append(path)
+        if len(calls) == 1:
+            raise error(2, "gone")
+        make(path, **options)
+
+    monkeypatch.setattr(os, "makedirs", vanishing)
+    store = LocalStore(tmp_path)
+    store.set("a/b", b"1")
+    assert store.get("a/b") == b"1"
+    assert len(calls) == 2
+
+
+def test_a_directory_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"")
+    with pytest.raises(StoreError, match="a/b"):
+        LocalStore(tmp_path).set("a/b", b"1")

@@ -153,3 +153,10 @@ def test_the_loop_goes_on() -> None:
         return await reading
 
     assert np.array_equal(asyncio.run(work()), DATA)
+
+
+def test_copies_and_pickles() -> None:
+    z = cuzarr.create_array(None, data=np.arange(4))
+    a = cuzarr.AsyncArray(z)
+    for other in (copy.copy(a), copy.deepcopy(a), pickle.loads(pickle.dumps(a))):
+        assert asyncio.run(other.getitem(2)) == 2

@@ -122,3 +122,28 @@ def test_overwrite_with_bad_arguments_loses_nothing(tmp_path: Path) -> None:
             str(tmp_path / "x"), shape=(3,), dtype="i4", chunks=(1, 2), overwrite=True
         )
     assert cuzarr.load(str(tmp_path / "x")).tolist() == [0, 1, 2]
+
+
+def test_a_group_of_nothing_is_not_saved() -> None:
+    store = cuzarr.MemoryStore()
+    with pytest.raises(ValueError, match="at least one array"):
+        cuzarr.save_group(store)
+    assert list(store.list()) == []
+
+
+def test_create_of_data_takes_its_type() -> None:
+    assert cuzarr.create(3).dtype == "f8"
+    assert cuzarr.create(2, data=np.array([1, 2], "i2")).dtype == "i2"
+
+
+def test_like_a_list() -> None:
+    z = cuzarr.ones_like([[1, 2], [3, 4]])
+    assert (z.shape, z.dtype.kind, z[...].sum()) == ((2, 2), "i", 4)
+
+
+def test_fields_of_many_arrays() -> None:
+    pairs = np.array([(1, 2.5), (3, 4.5)], [("a", "i4"), ("b", "f8")])
+    z = cuzarr.create_array(None, data=pairs)
+    number, both = cuzarr.read([(z, "a"), (z, slice(1, 2))])
+    np.testing.assert_array_equal(number, pairs["a"])
+    np.testing.assert_array_equal(both, pairs[1:])

@@ -292,3 +292,46 @@ def test_values_of_other_libraries() -> None:
     np.testing.assert_array_equal(z[1:3], np.arange(20).reshape(2, 10))
     z[0] = list(range(10))
     assert z[0].tolist() == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("args", "error", "message"),
+    [
+        ((), TypeError, "needs a shape, once"),
+        (((2, 2, 2),), cuzarr.errors.ShapeMismatchError, "2 dimensions to shape"),
+        (((-1, 2),), ValueError, "at least 0, not -1"),
+        (((2.0, 2),), ValueError, "must be integers"),
+    ],
+)
+def test_shapes_that_resize_refuses(z: cuzarr.Array, args: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        z.resize(*args)
+    assert z.shape == (6, 10)
+
+
+def test_append_refuses_another_axis_or_ndim(z: cuzarr.Array) -> None:
+    with pytest.raises(ValueError, match="axis 2 is outside"):
+        z.append(DATA, axis=2)
+    with pytest.raises(cuzarr.errors.ShapeMismatchError, match="cannot append shape"):
+        z.append(DATA[0])
+    assert z.shape == (6, 10)
+
+
+def test_chunks_outside_a_shrunk_array_do_not_count(z: cuzarr.Array) -> None:
+    before = z.nchunks_initialized
+    z.resize((6, 2), delete_outside_chunks=False)
+    assert 0 < z.nchunks_initialized < before
+    z.resize((6, 10))
+    np.testing.assert_array_equal(z[...], DATA)
+
+
+def test_the_chunk_of_an_array_without_dimensions() -> None:
+    for zarr_format in (2, 3):
+        z = cuzarr.create_array(None, data=np.array(7), zarr_format=zarr_format)
+        assert (z.nchunks_initialized, z[()]) == (1, 7)
+
+
+def test_config_of_an_array(z: cuzarr.Array) -> None:
+    changed = z.with_config({"write_empty_chunks": True})
+    assert changed.config.write_empty_chunks
+    assert changed.config.order == z.order

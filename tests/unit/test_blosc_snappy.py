@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import cuzarr
 from cuzarr.codecs.blosc import BloscCodec
 from cuzarr.codecs.blosc_snappy import decompress_snappy
 from tests.contract.blosc_writer import blosc_container, snappy_stream
@@ -60,3 +63,22 @@ def test_containers(shuffle: int, typesize: int, blocksize: int, options: dict) 
 def test_damaged_streams(stream: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         decompress_snappy(memoryview(stream), 4)
+
+
+def test_containers_in_files(tmp_path: Path) -> None:
+    data = np.arange(100, dtype="i4")
+    z = cuzarr.create_array(
+        str(tmp_path), shape=100, chunks=50, dtype="i4", compressors=[{"name": "blosc"}]
+    )
+    for i in range(2):
+        half = data[50 * i : 50 * i + 50].tobytes()
+        packed = blosc_container(half, typesize=4, blocksize=128, cname="snappy")
+        z.store.set(f"c/{i}", packed)
+    np.testing.assert_array_equal(z[...], data)
+
+
+def test_a_container_of_no_blocks() -> None:
+    header = bytes([2, 1, 0, 1]) + bytes(8) + (16).to_bytes(4, "little")
+    with pytest.raises(ValueError, match="expected 4 decoded bytes"):
+        BloscCodec().decode(header, 4, None)
+    assert memoryview(BloscCodec().decode(header, 0, None)).nbytes == 0

@@ -147,3 +147,19 @@ def test_copy_store_names_a_broken_object(source: cuzarr.Group) -> None:
     broken = Broken(source.store.store_dict)
     with pytest.raises(cuzarr.errors.StoreError, match="cannot read 'c/c/0'"):
         cuzarr.copy_store(broken, {})
+
+
+def test_copy_of_what_has_a_shape() -> None:
+    class Foreign:
+        shape, dtype, attrs = (3,), np.dtype("i2"), {"unit": "m"}
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            return np.arange(3, dtype="i2")
+
+        def __getitem__(self, key: Any) -> Any:
+            return np.arange(3, dtype="i2")[key]
+
+    root = cuzarr.group()
+    assert cuzarr.copy(Foreign(), root, "a") == (1, 0, 6)
+    np.testing.assert_array_equal(root["a"][...], np.arange(3))
+    assert root["a"].attrs.asdict() == {"unit": "m"}

@@ -11,6 +11,7 @@ import pytest
 
 import cuzarr
 from cuzarr import codecs, errors
+from cuzarr.meta.problems import show
 from cuzarr.meta.spec import ArraySpec
 
 DATA = np.arange(24, dtype="i2").reshape(4, 6)
@@ -310,3 +311,26 @@ def test_write_data() -> None:
     z = cuzarr.create_array({}, data=DATA, write_data=False)
     assert z.shape == DATA.shape
     assert z.nchunks_initialized == 0
+
+
+def test_h5py_filters_are_refused() -> None:
+    with pytest.raises(TypeError, match="shuffle= is h5py's"):
+        cuzarr.group().create_dataset("a", shape=3, dtype="i4", compression="gzip", shuffle=True)
+
+
+def test_fill_values_of_strings_and_bytes() -> None:
+    for dtype, codec in (("str", "VLenUTF8"), ("bytes", "VLenBytes")):
+        del codec
+        assert not cuzarr.zeros(2, dtype=dtype)[0]
+        with pytest.raises(ValueError, match="fill_value"):
+            cuzarr.create_array(None, shape=2, dtype=dtype, fill_value=5)
+
+
+def test_v2_codecs_that_are_none() -> None:
+    with pytest.raises(ValueError, match="filters"):
+        cuzarr.create_array(None, shape=2, dtype="i4", zarr_format=2, filters=[object()])
+
+
+def test_values_that_no_json_holds_are_named_by_their_type() -> None:
+    assert show(object()) == "a object"
+    assert show("x" * 100) == '"' + "x" * 56 + "..."

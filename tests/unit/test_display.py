@@ -123,3 +123,11 @@ def test_locations() -> None:
     root = cuzarr.create_group(None)
     assert repr(root) == f"<Group {root.store}>"
     assert repr(root.create_group("a")) == f"<Group {root.store}/a>"
+
+
+def test_report_of_an_array_whose_objects_are_gone() -> None:
+    z = cuzarr.create_array(None, data=np.arange(10), chunks=5)
+    z.store.delete_dir("")
+    rows = dict(z.info_complete().rows)
+    assert rows["Chunks initialized"] == "0/2"
+    assert "Storage ratio" not in rows

@@ -449,6 +449,13 @@ def test_arrays_of_a_device_come_to_the_host() -> None:
         def cpu(self) -> Any:
             return np.arange(5)
 
+    class Other:
+        __cuda_array_interface__: dict[str, Any] = {}  # noqa: RUF012
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            return np.arange(2)
+
+    assert to_numpy(Other()).tolist() == [0, 1]
     assert to_numpy(Cupy()).tolist() == [0, 1, 2]
     assert to_numpy(Tensor()).tolist() == [0, 1, 2, 3, 4]
     assert to_numpy(Exchange()).tolist() == [0, 1, 2, 3]

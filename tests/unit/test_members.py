@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import cuzarr
-from cuzarr import errors
+from cuzarr import errors, hierarchy
+from cuzarr.storage.base import RequestBatch, Values
 
 
 @pytest.fixture(params=[2, 3])
@@ -142,3 +143,34 @@ def test_looking(root: cuzarr.Group) -> None:
     html = root["a"].info._repr_html_()
     assert "<td>(4,)</td>" in html
     assert dict(root["a"].info_items())["Shape"] == "(4,)"
+
+
+def test_move_of_many_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = cuzarr.group()
+    data = np.arange(40)
+    root.create_array("a", data=data, chunks=4, compressors=None)
+    monkeypatch.setattr(hierarchy, "_BATCH_BYTES", 64)
+    root.move("a", "b/c")
+    np.testing.assert_array_equal(root["b/c"][...], data)
+    assert "a" not in root
+
+
+def test_an_object_that_vanishes_while_it_is_moved() -> None:
+    class Vanishing(cuzarr.MemoryStore):
+        def get_many(self, batch: RequestBatch) -> Values:
+            found = super().get_many(batch)
+            if "a/c/0" in batch.key_list():
+                self.store_dict.clear()
+                return super().get_many(batch)
+            return found
+
+    root = cuzarr.group(Vanishing())
+    root.create_array("a", data=np.arange(4))
+    with pytest.raises(cuzarr.errors.StoreError, match="a/c/0"):
+        root.move("a", "b")
+
+
+def test_paths_above() -> None:
+    assert list(hierarchy.parents("")) == []
+    assert list(hierarchy.parents("a/b")) == ["", "a"]
+    assert list(hierarchy.batches(cuzarr.MemoryStore(), [])) == []

@@ -420,3 +420,12 @@ def test_many_slots_cost_nothing_until_they_are_stored() -> None:
     )
     assert z[2**49 : 2**49 + 3].tolist() == [0, 0, 0]
     assert z.vindex[[0, 2**45]].tolist() == [0, 0]
+
+
+def test_codecs_of_another_library() -> None:
+    class Foreign:
+        def to_dict(self) -> dict[str, Any]:
+            return {"name": "gzip", "configuration": {"level": 3}}
+
+    made = ShardingCodec(chunk_shape=(2,), codecs=[{"name": "bytes"}, Foreign()])
+    assert made.configuration()["codecs"][1] == Foreign().to_dict()

@@ -17,7 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, Self
+from typing import IO, Any, Literal, Self, cast
 
 from cuzarr.errors import InvalidKeyError, StoreError
 from cuzarr.storage.base import BytesLike, Status
@@ -116,7 +116,7 @@ class ZipStore(ByKey):
             old = self._forget(key)
             try:
                 self._zip.writestr(info, view)
-                self._flush()
+                cast("IO[bytes]", self._zip.fp).flush()
             except BaseException as error:
                 # zipfile lists what it has written of the new object, however little.
                 self._forget(key)
@@ -265,10 +265,6 @@ class ZipStore(ByKey):
     def _remember(self, info: zipfile.ZipInfo) -> None:
         self._zip.filelist.append(info)
         self._zip.NameToInfo[info.filename] = info
-
-    def _flush(self) -> None:
-        if self._zip.fp is not None:
-            self._zip.fp.flush()
 
 
 def _reopen(path: str, max_inflated: int) -> ZipStore:

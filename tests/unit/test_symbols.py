@@ -1,0 +1,94 @@
+"""Looking for codec functions: what is missing, or answers wrongly, is left out."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cuzarr.native import symbols
+from cuzarr.native.symbols import Functions, find_functions
+
+NAMES = (
+    "LZ4_decompress_safe", "LZ4_decompress_safe_partial", "ZSTD_createDCtx", "ZSTD_freeDCtx",
+    "ZSTD_decompressDCtx", "ZSTD_decompressBegin", "ZSTD_nextSrcSizeToDecompress",
+    "ZSTD_decompressContinue", "blosclz_decompress", "uncompress",
+)  # fmt: skip
+
+
+class Library:
+    """A library whose functions all answer the same."""
+
+    def __init__(self, answer: int, *missing: str) -> None:
+        self.functions = {name: _function(answer) for name in NAMES if name not in missing}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.functions:
+            raise AttributeError(name)
+        return self.functions[name]
+
+
+def _function(answer: int) -> Callable[..., int]:
+    def function(*args: Any) -> int:
+        return answer
+
+    return function
+
+
+def test_all_are_found_in_numcodecs() -> None:
+    found = find_functions()
+    assert all(found.addresses())
+    assert found.codecs == {"raw", "lz4", "zstd", "blosc"}
+
+
+@pytest.mark.parametrize(
+    "library", [Library(0), Library(3), Library(0, *NAMES)], ids=["zero", "three", "none"]
+)
+def test_functions_that_answer_wrongly(monkeypatch: pytest.MonkeyPatch, library: Any) -> None:
+    monkeypatch.setattr(symbols, "_library", lambda name: library)
+    assert find_functions() == Functions()
+    assert Functions().codecs == {"raw"}
+
+
+def test_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert symbols._library("no.such.module") is None
+    monkeypatch.setattr(symbols, "_library", lambda name: None)
+    assert find_functions() == Functions()
+
+
+def test_a_library_of_old_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole chunks are decoded all the same where the steps of zstd and partial LZ4 are missing."""
+    real = symbols._library("numcodecs.blosc")
+    newer = {"LZ4_decompress_safe_partial", "ZSTD_nextSrcSizeToDecompress"}
+
+    class Old:
+        def __getitem__(self, name: str) -> Any:
+            if name in newer:
+                raise AttributeError(name)
+            return real[name]
+
+    monkeypatch.setattr(symbols, "_library", lambda name: Old())
+    found = find_functions()
+    assert (found.lz4_partial, found.zstd_begin, found.zstd_step) == (0, 0, 0)
+    assert found.codecs == {"raw", "lz4", "zstd", "blosc"}
+
+
+@pytest.mark.parametrize("wrong", ["length", "bytes"])
+def test_a_partial_decoder_that_returns_another_text(
+    monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    def partial(source: bytes, out: Any, size: int, wanted: int, room: int) -> int:
+        ctypes.memset(out, ord("x"), wanted)
+        return wanted if wrong == "bytes" else wanted + 1
+
+    library = Library(0)
+    library.functions["LZ4_decompress_safe_partial"] = partial
+    monkeypatch.setattr(symbols, "_library", lambda name: library)
+    assert find_functions().lz4_partial == 0
+
+
+def test_a_zstd_context_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not symbols._zstd_works(Library(0))
+    assert not symbols._zstd_steps_work(Library(0))
