@@ -47,13 +47,16 @@ class _OnDevice:
 class DeviceStore(MemoryStore):
     """Encoded chunks in the memory of a device; read-only.
 
-    Data that would not fit decoded stay there compressed, and every read decodes at the speed of
-    the device, without touching the bus. Made by :meth:`from_store`.
+    Data that would not fit decoded stay there compressed, and reads decode at the speed of the
+    device, without touching the bus. Made by :meth:`from_store`.
 
     What goes where: chunks that the device can decode (``array.device_plan`` says which), in device
     memory, with the tables of their streams; shards as a whole. Metadata documents, objects of
     arrays that have no place on a device, of codecs without a device step, and single chunks with
     unusual headers, in host memory: reads decode these on the host.
+
+    A read of a few chunks (``cuda.small_bytes``) is the host's here too, by a download: a device
+    decodes a single stream at some tens of MB/s. 0 keeps all of them on the device.
 
     An array opened from the store is on its device, unless another is asked for; another device, or
     the host, gets the bytes by a download.

@@ -2,6 +2,7 @@
 # Run kernel tests with the emulated device under AddressSanitizer and UndefinedBehaviorSanitizer.
 #   tests/asan/run_emulation.sh [options of pytest]
 #   tests/asan/run_emulation.sh --code "..."      run Python code instead
+#   tests/asan/run_emulation.sh --fuzz COUNT [SEED]   read COUNT damaged objects (fuzz_device.py)
 #   PYTHON=...  an interpreter that has cuzarr's test dependencies
 #
 # The sanitizers take the place of the emulation's own tracing of kernel accesses: they also see what
@@ -21,6 +22,10 @@ preload="$("$compiler" -print-file-name=libasan.so):$("$compiler" -print-file-na
 "$python" -c "from tests.emulation.build import build; build()"
 if [ "${1:-}" = "--code" ]; then
     exec env LD_PRELOAD="$preload" "$python" -c "$2"
+fi
+if [ "${1:-}" = "--fuzz" ]; then
+    shift
+    exec env LD_PRELOAD="$preload" "$python" tests/asan/fuzz_device.py "$@"
 fi
 exec env LD_PRELOAD="$preload" "$python" -m pytest -q -p no:cacheprovider \
     tests/unit/test_kernels_scatter.py tests/unit/test_kernels_blosc.py \

@@ -48,6 +48,14 @@ def test_kernels(sanitized) -> None:
 
 @pytest.mark.asan
 @pytest.mark.slow
+def test_damaged_chunks(sanitized) -> None:
+    done = sanitized("--fuzz", "1500", "7")
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert "no finding" in done.stdout
+
+
+@pytest.mark.asan
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "good"), [(64, True), (63, False)])
 def test_a_stray_store_is_found(sanitized, size: int, good: bool) -> None:
     done = sanitized("--code", STRAY.format(size=size))

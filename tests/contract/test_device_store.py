@@ -14,6 +14,7 @@ import pytest
 
 import cuzarr
 from cuzarr import cuda, errors
+from cuzarr.host.backend import HostBackend
 from cuzarr.storage import MemoryStore
 from cuzarr.storage.base import RequestBatch, Status
 from tests.contract.test_devices import LAYOUTS, SELECTIONS, SHAPE, data, expected_of, same_bits
@@ -29,6 +30,13 @@ def kind(request: pytest.FixtureRequest) -> str:
     if picked == "host":
         pytest.skip("needs a device")
     return str(picked)
+
+
+@pytest.fixture(autouse=True)
+def auto() -> Iterator[None]:
+    """Arrays are on the device of their store, whatever else the environment asks for."""
+    with cuzarr.config.set({"device": "auto"}):
+        yield
 
 
 @pytest.fixture
@@ -84,6 +92,17 @@ def test_modes(kind: str, device_decode: Any) -> None:
             same_bits(z[...], data("f4"))
             coded = layout != "v2 raw"
             assert (store.chunks == 0) == (coded and device_decode == "host")
+
+
+def test_a_few_chunks_are_left_to_the_host() -> None:
+    """One stream takes a device longer than a download and a core."""
+    with use_device("emulated", host=HostBackend(), small_bytes=4 * 16 * 20 * 4):
+        for layout, where in (("v3 zstd", "host"), ("v2 blosc", "host"), ("v3 raw", "device")):
+            z = cuzarr.open(resident(filled(layout)))
+            same_bits(z[3:20, 5:15], data("f4")[3:20, 5:15])
+            assert {r.where for r in z.device_plan.records} == {where}
+            same_bits(z[...], data("f4"))
+            assert {r.where for r in z.device_plan.records} == {"device"}
 
 
 def test_nothing_is_fetched_uploaded_or_parsed(monkeypatch: pytest.MonkeyPatch) -> None:

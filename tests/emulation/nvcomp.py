@@ -42,6 +42,7 @@ class EmulatedNvComp(EmulatedCompression):
                  on_undefined: str = "raise") -> None:  # fmt: skip
         self.runtime, self.version, self.on_undefined = runtime, version, on_undefined
         self.calls: list[tuple[str, int]] = []  #: (format, streams) of every call, for tests
+        self.undefined = 0  #: streams that came back as garbage
         self.made = []
 
     def decompress_temp_bytes(self, fmt: str, n: int, max_chunk: int, max_total: int) -> int:
@@ -89,7 +90,8 @@ class EmulatedNvComp(EmulatedCompression):
             decode = device.cdll.emu_lz4 if fmt == "LZ4" else device.cdll.emu_snappy
             made = decode(data.ctypes.data, size, out.ctypes.data, capacity)
             if made >= 0:
-                device.view(target, made, WRITE)[:] = out[:made]
+                out[made:] = 0x5A  # whatever: what was there before, but memory to read
+                device.view(target, capacity, WRITE)[:] = out
                 return 0, made
             if fmt == "LZ4":  # what it leaves is undefined, but memory to read
                 device.view(target, capacity, WRITE)[:] = 0x5A
@@ -102,7 +104,8 @@ class EmulatedNvComp(EmulatedCompression):
                 problem = str(error) or repr(error)
             else:
                 if len(plain) <= capacity:
-                    device.view(target, len(plain), WRITE)[:] = np.frombuffer(plain, np.uint8)
+                    out = device.view(target, capacity, WRITE)
+                    out[: len(plain)], out[len(plain) :] = np.frombuffer(plain, np.uint8), 0x5A
                     return 0, len(plain)
                 problem = f"{len(plain)} decoded bytes for {capacity}"
         if self.on_undefined == "raise":
@@ -110,6 +113,7 @@ class EmulatedNvComp(EmulatedCompression):
                 f"a {fmt} stream of {size} bytes reached nvCOMP, which does not define what "
                 f"follows: {problem}"
             )
+        self.undefined += 1
         device.view(target, capacity, WRITE)[:] = 0x5A
         return 0, capacity
 

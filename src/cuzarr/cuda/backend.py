@@ -14,7 +14,6 @@ import numpy.typing as npt
 from cuzarr.cuda.encode_steps import MODES, EncodeMode
 from cuzarr.cuda.placement import Mode, Placement
 from cuzarr.cuda.read_pass import CudaReadPass
-from cuzarr.cuda.resident import resident_chunks
 from cuzarr.cuda.rows import check_elements
 from cuzarr.cuda.runtime import DeviceArray, Runtime
 from cuzarr.cuda.shared import Shared
@@ -79,8 +78,7 @@ class CudaBackend:
     def begin_read(self, job: Job, out: DeviceArray | None) -> ReadPass:
         """Start a read into ``out``, or into a new C-contiguous array."""
         check_elements(job.dtype)
-        resident = resident_chunks(self.shared, job) is not None
-        if self._host is not None and not resident and is_small(self.shared, job, out):
+        if self._host is not None and is_small(self.shared, job, out):
             return SmallReadPass(self.shared, self._host, job, out)
         if out is None:
             out = self.runtime.empty(job.plan.shape, job.dtype.newbyteorder("="))

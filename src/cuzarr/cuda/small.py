@@ -15,9 +15,11 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from cuzarr.cuda.resident import resident_chunks
 from cuzarr.cuda.rows import c_strides
 from cuzarr.cuda.runtime import DeviceArray
 from cuzarr.cuda.shared import Shared
+from cuzarr.cuda.steps import ChainSteps
 from cuzarr.engine.backend import Backend
 from cuzarr.engine.batch import Job, Wave
 
@@ -25,7 +27,12 @@ _WHY = "too small a read for a device"
 
 
 def is_small(shared: Shared, job: Job, out: DeviceArray | None) -> bool:
-    """Whether the host backend should do a read; its output, if given, must be contiguous."""
+    """Whether the host backend should do a read; its output, if given, must be contiguous.
+
+    Of chunks that are kept in device memory, those are read there that need no decoding.
+    """
+    if resident_chunks(shared, job) is not None and ChainSteps.of(job.chain).compressor is None:
+        return False
     decoded = job.plan.n_chunks * job.chain.chunk.nbytes
     if max(decoded, math.prod(job.plan.shape) * job.dtype.itemsize) > shared.small_bytes:
         return False
