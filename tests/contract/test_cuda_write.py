@@ -90,6 +90,24 @@ def test_basic(codecs: Any, key: Any, empty: bool) -> None:
     close(backend)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_filters_that_a_device_undoes_and_the_host_applies(order: Any) -> None:
+    """Chunks that a device decoded lie as the filters leave them, those of the host in C order."""
+    chain = [
+        ("transpose", {"order": list(order)}),
+        ("numcodecs.delta", {"dtype": "<i4"}), LITTLE, ("zstd", {"level": 1}),
+    ]  # fmt: skip
+    mine, reference = pair(chain, "i4")
+    for key in SELECTIONS.values():
+        plan = plan_basic(key, SHAPE, CHUNKS)
+        value = np.random.default_rng(1).integers(-99, 99, plan.shape).astype("i4")
+        backend = device_backend(2)
+        mine.write(backend, plan, value)
+        reference.write(HostBackend(), plan, value)
+        assert contents(mine) == contents(reference)
+        close(backend)
+
+
 def test_orthogonal(codecs: Any) -> None:
     mine, reference = pair(codecs)
     key = (np.array([22, 0, 5, 13]), slice(1, 17, 5), np.array([8, 2]))

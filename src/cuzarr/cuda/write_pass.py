@@ -101,7 +101,10 @@ class CudaWritePass:
         self._work = lane.first
         self._first_bad = FirstBad(runtime, lane.first)
         self._decoder = WaveDecoder(shared, job, lane, self._first_bad, depth=1)
+        chunk = job.chain.chunk
         self._layout = self._decoder.layout
+        if job.chain.layout is None:  # the host's codecs want plain arrays
+            self._layout = ChunkLayout.native(chunk.shape, chunk.dtype.itemsize)
         self._stride = align(self._layout.nbytes)
         fill = fill_bytes(job)
         self._fill = stored_fill(fill, self._layout.swap)
@@ -253,8 +256,7 @@ class CudaWritePass:
         rows, layout = wave.rows, self._layout
         covered = np.zeros(len(rows), np.bool_)
         if not rows.flat:
-            shape = np.array(layout.shape, np.int64)
-            covered = rows.complete & (rows.count == shape).all(axis=1)
+            covered = rows.complete & (rows.count == np.array(layout.shape)).all(axis=1)
         which = np.flatnonzero(~covered)
         if len(which) == 0:
             return
@@ -262,18 +264,15 @@ class CudaWritePass:
         part = Wave(part.index, part.rows, part.requests, part.present & ~part.rows.complete)
         prepared = self._decoder.prepare(self._decoder.fetch(part))
         decoded = self._decoder.complete(prepared)
-        # Both sides are in the layout of the chain: elements in a row, whatever their order.
-        itemsize = len(self._fill)
-        length = layout.nbytes // itemsize
-        view = DeviceView(
-            images.ptr, (len(rows), length), (self._stride, itemsize),
-            self._job.dtype.newbyteorder("="),
-        )  # fmt: skip
-        flat = ChunkLayout((1, length), (0, itemsize), layout.nbytes, 0)
-        copy = RowCopy(
-            self._shared.runtime, "scatter", view, flat, self._fill, self._first_bad.bounds
-        )
-        launch = copy.add(decoded.tables, _whole_chunks(which, length), decoded.pointers)
+        native, source = self._job.dtype.newbyteorder("="), self._decoder.layout
+        fill, shape, strides = self._fill, layout.shape, layout.strides
+        if source == layout:  # elements in a row, whatever their order
+            shape, strides = (layout.nbytes // len(fill),), (len(fill),)
+            source = ChunkLayout(shape, strides, layout.nbytes, 0)
+        view = DeviceView(images.ptr, (len(rows), *shape), (self._stride, *strides), native)
+        source = ChunkLayout((1, *shape), (0, *source.strides), source.nbytes, source.swap)
+        copy = RowCopy(self._shared.runtime, "scatter", view, source, fill, self._first_bad.bounds)
+        launch = copy.add(decoded.tables, _whole_chunks(which, shape), decoded.pointers)
         self._decoder.run(decoded)
         copy.launch(decoded.tables, launch, decoded.base, self._work)
         self._decoder.release(prepared, decoded)
@@ -412,14 +411,14 @@ def _parts(wave: Wave, limit: int) -> list[tuple[int, Wave]]:
     return found
 
 
-def _whole_chunks(slots: npt.NDArray[np.int64], length: int) -> PlanRows:
-    """Return rows that copy chunks of ``length`` elements to ``slots`` of an array of chunks."""
-    n = len(slots)
-    count = np.ones((n, 2), np.int64)
-    count[:, 1] = length
-    out = np.zeros((n, 2), np.int64)
+def _whole_chunks(slots: npt.NDArray[np.int64], shape: tuple[int, ...]) -> PlanRows:
+    """Return rows that copy whole chunks to ``slots`` of an array of chunks."""
+    n, d = len(slots), len(shape)
+    count = np.ones((n, d + 1), np.int64)
+    count[:, 1:] = shape
+    out = np.zeros((n, d + 1), np.int64)
     out[:, 0] = slots
-    zeros = np.zeros((n, 2), np.int64)
+    zeros = np.zeros((n, d + 1), np.int64)
     return PlanRows(
-        zeros, zeros, count, out, np.ones(2, np.int64), (None, None), np.ones(n, np.bool_)
+        zeros, zeros, count, out, np.ones(d + 1, np.int64), (None,) * (d + 1), np.ones(n, np.bool_)
     )
