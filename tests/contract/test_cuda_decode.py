@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from unittest import mock
 
 import numcodecs.blosc
 import numcodecs.zstd
@@ -14,6 +15,7 @@ from cuzarr.errors import ChecksumError, ChunkDecodeError
 from cuzarr.host.backend import HostBackend
 from tests.contract.blosc_writer import blosc_container, memcpyed_container
 from tests.contract.cuda_cases import Stored, close, device_backend, emulated_backend, noise, smooth
+from tests.emulation import nvcomp as emulated_nvcomp
 
 LITTLE = ("bytes", {"endian": "little"})
 BIG = ("bytes", {"endian": "big"})
@@ -156,7 +158,7 @@ def zstd_skippable(chunk: np.ndarray[Any, Any]) -> bytes:
     return padding + bytes(numcodecs.zstd.compress(chunk.tobytes(), 3))
 
 
-@pytest.mark.parametrize("encode", [zstd_without_size, zstd_two_frames, zstd_skippable])
+@pytest.mark.parametrize("encode", [zstd_two_frames, zstd_skippable])
 def test_unusual_zstd_frames_go_to_the_host(encode: Any) -> None:
     stored = Stored(smooth((4096,), "f4"), (1024,), [LITTLE, ZSTD]).encode_all(encode)
     backend = emulated_backend()
@@ -167,8 +169,31 @@ def test_unusual_zstd_frames_go_to_the_host(encode: Any) -> None:
     assert backend.runtime.nvcomp.calls == []
 
 
+def test_frames_without_content_size() -> None:
+    stored = Stored(smooth((4096,), "f4"), (1024,), [LITTLE, ZSTD]).encode_all(zstd_without_size)
+    check(stored)
+    assert stored.where() == {"zstd": "device"}
+    corrupt(stored, (2,), lambda _: zstd_without_size(np.zeros(1000, "f4")))
+    with pytest.raises(ChunkDecodeError, match=re.escape(stored.key((2,)))):
+        stored.read(device_backend(2))
+
+
+def test_the_checksum_of_a_frame_is_verified() -> None:
+    codec = ("zstd", {"level": 3, "checksum": True})
+    stored = Stored(smooth((4096,), "f4"), (1024,), [LITTLE, codec]).encode_all()
+    key = corrupt(stored, (2,), flipped(-1))
+
+    def lenient(data: bytes) -> bytes:  # as nvCOMP, which does not look at it
+        return bytes(numcodecs.zstd.decompress(data[:4] + bytes([data[4] & ~4]) + data[5:-4]))
+
+    with mock.patch.dict(emulated_nvcomp.DECODERS, {"Zstd": lenient}):
+        on_host, on_device = both_errors(stored)
+    assert str(on_device) == str(on_host)
+    assert repr(key) in str(on_device)
+
+
 def test_usual_and_unusual_frames_in_one_wave() -> None:
-    kinds = iter([zstd_without_size, zstd_two_frames])
+    kinds = iter([zstd_skippable, zstd_two_frames])
 
     def encode(chunk: np.ndarray[Any, Any]) -> bytes:
         kind = next(kinds, None)

@@ -99,7 +99,7 @@ class EmulatedNvComp(EmulatedCompression):
             problem = "corrupt"
         else:
             try:
-                plain = _DECODERS[fmt](data.tobytes())
+                plain = DECODERS[fmt](data.tobytes())
             except Exception as error:
                 problem = str(error) or repr(error)
             else:
@@ -175,4 +175,4 @@ def _gzip(data: bytes) -> bytes:
     return plain
 
 
-_DECODERS = {"Zstd": _zstd, "Deflate": _deflate, "Gzip": _gzip}
+DECODERS = {"Zstd": _zstd, "Deflate": _deflate, "Gzip": _gzip}

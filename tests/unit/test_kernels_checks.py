@@ -5,13 +5,14 @@ from __future__ import annotations
 import zlib
 
 import numcodecs
+import numcodecs.zstd
 import numpy as np
 import pytest
 
 from cuzarr.cuda.kernels import tile_table
 from tests.emulation.driver import Driver
 
-SIZES = [0, 1, 2, 3, 4, 5, 255, 1024, 16383, 16384, 16385, 70001]
+SIZES = [0, 1, 2, 3, 4, 5, 31, 32, 33, 44, 64, 71, 255, 1024, 16383, 16384, 16385, 70001]
 NO_BAD = 2**64 - 1
 
 
@@ -22,12 +23,19 @@ def fletcher(data: bytes) -> int:
     return int.from_bytes(bytes(encoded)[-4:], "little")
 
 
-EXPECTED = {"crc32": zlib.crc32, "adler32": zlib.adler32, "fletcher32": fletcher}
+def xxh64(data: bytes) -> int:
+    frame = bytes(numcodecs.zstd.compress(data or b"x", 1, True))
+    return int.from_bytes(frame[-4:], "little") if data else 0x51D8E999
+
+
+EXPECTED = {"xxh64": xxh64, "crc32": zlib.crc32, "adler32": zlib.adler32, "fletcher32": fletcher}
 
 
 def first_bad(kind, segments, stored, *, grid=0, tile=16384, offset=0, big=0):
     """Return the word after checking segments against stored numbers."""
     words = 1 if kind == "crc32" else 4
+    if kind == "xxh64":
+        return first_bad_hash(segments, stored, grid or 1, offset)
     with Driver(3) as device:
         sizes = np.array([len(s) for s in segments], np.int64)
         tiles = tile_table(sizes, tile)
@@ -46,6 +54,18 @@ def first_bad(kind, segments, stored, *, grid=0, tile=16384, offset=0, big=0):
         return int(device.get(word, 1, np.uint64)[0])
 
 
+def first_bad_hash(segments, stored, grid, offset):
+    with Driver(3) as device:
+        pointers = [device.put(np.frombuffer(s, "u1"), offset=offset + i % 9)
+                    for i, s in enumerate(segments)]  # fmt: skip
+        expected = [device.put(np.array([n], "<u4").view("u1"), offset=3) for n in stored]
+        word = device.filled(8, 0xFF)
+        device.run("xxh64_check", grid, device.table(pointers, np.uint64),
+                   device.table([len(s) for s in segments]), device.table(expected, np.uint64), 0,
+                   len(segments), 1000, 0, word)  # fmt: skip
+        return int(device.get(word, 1, np.uint64)[0])
+
+
 @pytest.mark.parametrize("kind", EXPECTED)
 @pytest.mark.parametrize("how", [{}, {"grid": 2}, {"tile": 1 << 40}, {"tile": 500}, {"offset": 7}])
 @pytest.mark.parametrize("filling", ["random", "zeros", "ones"])
@@ -55,7 +75,7 @@ def test_checksums(kind, how, filling):
     segments = [make(n) for n in SIZES]
     stored = [EXPECTED[kind](s) for s in segments]
     assert first_bad(kind, segments, stored, **how) == NO_BAD
-    for flip in (0, 3, 11):
+    for flip in (0, 3, 17):
         wrong = [n ^ (i == flip) for i, n in enumerate(stored)]
         assert first_bad(kind, segments, wrong, **how) == 1000 + flip
 

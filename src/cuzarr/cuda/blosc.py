@@ -14,7 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from cuzarr import native
-from cuzarr.cuda.containers import ZLIB_HEADER, ZLIB_TRAILER, Bool, Rows, plain_zlib, plain_zstd
+from cuzarr.cuda.containers import (
+    ZLIB_HEADER,
+    ZLIB_TRAILER,
+    Bool,
+    Rows,
+    plain_zlib,
+    plain_zstd,
+    zstd_check,
+)
 from cuzarr.cuda.inspected import (
     BIT_SHUFFLE,
     BYTE_SHUFFLE,
@@ -48,6 +56,9 @@ def inspect_blosc(found: Inspection, of: Rows) -> None:
             whys.append(f"{_NAMES[number]}: {why}")
             continue
         streams = chunks.streams.take(which)
+        summed = chunks.streams.take(which & chunks.summed)
+        if number == _ZSTD and len(summed):
+            found.checks.append(zstd_check(summed))
         if number == _ZLIB:
             stored = streams.last(ZLIB_TRAILER)
             found.checks.append(StreamCheck("adler32", big_endian=True, streams=stored))
@@ -82,8 +93,8 @@ class _Chunks:
         Number of the format, -1 for chunks that are stored as they are.
     good : (m,) bool
         Chunks that a device can decode.
-    coded : (k,) bool
-        Streams that are not stored raw.
+    coded, summed : (k,) bool
+        Streams that are not stored raw; those that end with a checksum.
     """
 
     of: Rows
@@ -100,11 +111,18 @@ class _Chunks:
         self.good: Bool = table.statuses == native.DecodeStatus.OK
         self.good &= table.first[1:] > table.first[:-1]
         lost = self.coded & ~np.isin(self.form[table.chunk], list(FORMATS))
-        for number, check in ((_ZSTD, plain_zstd), (_ZLIB, plain_zlib)):
+        self.summed = np.zeros(len(table), np.bool_)
+        for number in (_ZSTD, _ZLIB):
             which = np.flatnonzero(self.coded & (self.form[table.chunk] == number))
-            if len(which):
-                column = (self.streams.source, self.streams.size, self.streams.length)
-                lost[which] = ~check(of.encoded, *(values[which] for values in column))
+            if len(which) == 0:
+                continue
+            streams = self.streams
+            columns = (streams.source[which], streams.size[which], streams.length[which])
+            if number == _ZSTD:
+                plain, self.summed[which] = plain_zstd(of.encoded, *columns)
+            else:
+                plain = self.summed[which] = plain_zlib(of.encoded, *columns)
+            lost[which] = ~plain
         self.good[table.chunk[lost]] = False
 
     def coded_as(self, number: int) -> npt.NDArray[np.bool_]:

@@ -1,7 +1,8 @@
-"""Checksums verified on the device: a launch that sums, and one that compares.
+"""Checksums verified on the device.
 
 Of each kind, ``<kind>_partial`` adds up the tiles of segments and ``<kind>_check`` lowers the word
 of the first bad chunk (``kernels/crc32c.cu``, ``kernels/encode.cu``, ``kernels/checks.cu``).
+XXH64, of zstd frames, cannot be added up: ``xxh64_check`` does all of it (``kernels/xxh64.cu``).
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from cuzarr.cuda.kernels import tile_table
 from cuzarr.cuda.memory import Tables
 from cuzarr.cuda.runtime import Runtime, Stream
 
-Kind = Literal["crc32c", "crc32", "adler32", "fletcher32"]
-KINDS: Final[tuple[Kind, ...]] = ("crc32c", "crc32", "adler32", "fletcher32")
+Kind = Literal["crc32c", "crc32", "adler32", "fletcher32", "xxh64"]
+CODECS: Final[tuple[Kind, ...]] = ("crc32c", "crc32", "adler32", "fletcher32")
 STORED_BYTES: Final = 4  #: of a checksum
 _TILE = 16384
 _GRID = 2048  #: of the CRCs, whose blocks make tables first
@@ -67,6 +68,8 @@ def add_check(
         How the stored bytes are ordered, for "adler32".
     """
     n = np.int64(len(segments.owner))
+    if kind == "xxh64":
+        return _add_xxh64(runtime, tables, segments, base, first_bad)
     crc = kind in _CRCS
     tiles = tile_table(segments.nbytes, _TILE)
     src, nbytes, tile_first, stored, owner = (
@@ -89,3 +92,23 @@ def add_check(
         runtime.launch(f"{kind}_check", -(-int(n) // 256), 256, args, stream)
 
     return launch
+
+
+def _add_xxh64(
+    runtime: Runtime, tables: Tables, segments: Segments, base: np.uint64, first_bad: int
+) -> Callable[[Tables, Stream], None]:
+    columns = (segments.first, segments.nbytes, segments.stored, segments.owner)
+    at = [tables.add(column) for column in columns]
+    n = len(segments.owner)
+
+    def launch(sent: Tables, stream: Stream) -> None:
+        args = (
+            *(sent.pointer(offset) for offset in at), np.int64(n), base, np.uint64(0),
+            np.uint64(first_bad),
+        )  # fmt: skip
+        runtime.launch("xxh64_check", -(-n // _XXH64_SEGMENTS), 256, args, stream)
+
+    return launch
+
+
+_XXH64_SEGMENTS = 64  #: that a block takes

@@ -32,6 +32,7 @@ from cuzarr.cuda.placement import Placement
 
 GZIP_HEADER, GZIP_TRAILER = 10, 8
 ZLIB_HEADER, ZLIB_TRAILER = 2, 4
+ZSTD_TRAILER = 4
 LZ4_HEADER = 4
 _SMALLEST_DEFLATE = 2
 _DEFLATE_RATIO = 1032  #: decoded bytes per byte of deflate, at most: 258 for two bits
@@ -75,18 +76,24 @@ class Rows:
         return found
 
 
-def plain_zstd(encoded: EncodedWave, source: Int64, sizes: Int64, lengths: Int64) -> Bool:
-    """Whether each is one zstd frame as nvCOMP documents it, of the decoded length expected."""
+def plain_zstd(
+    encoded: EncodedWave, source: Int64, sizes: Int64, lengths: Int64
+) -> tuple[Bool, Bool]:
+    """Return whether each is one zstd frame that nvCOMP decodes, and whether it has a checksum.
+
+    A frame may leave out its decoded length, as those of TensorStore do; the length that the
+    metadata gives is then what the decoder must report.
+    """
     frames = native.zstd_frames(addresses(encoded, source), sizes)
     plain: Bool = (
         (frames.statuses == native.DecodeStatus.OK)
         & (frames.frames == 1)
         & (frames.skippable == 0)
         & (frames.dictionary == 0)
-        & (frames.content_size == lengths)
+        & ((frames.content_size == lengths) | (frames.content_size == -1))
         & (np.maximum(sizes, lengths) <= nvcomp.MAX_STREAM["Zstd"])
     )
-    return plain
+    return plain, plain & (frames.checksums == 1)
 
 
 def plain_zlib(encoded: EncodedWave, source: Int64, sizes: Int64, lengths: Int64) -> Bool:
@@ -133,11 +140,16 @@ _STORED_HEADER = 5
 
 
 def _zstd(found: Inspection, of: Rows) -> None:
-    usual = plain_zstd(of.encoded, of.positions, of.sizes, np.full(len(of.rows), of.nbytes))
-    _decide(found, of, usual, "Zstd", "zstd", _UNUSUAL_ZSTD, of.streams(usual))
+    lengths = np.full(len(of.rows), of.nbytes, np.int64)
+    usual, summed = plain_zstd(of.encoded, of.positions, of.sizes, lengths)
+    why = "unusual frames: several, a dictionary, or another content size"
+    if _decide(found, of, usual, "Zstd", "zstd", why, of.streams(usual)) and summed.any():
+        found.checks.append(zstd_check(of.streams(summed)))
 
 
-_UNUSUAL_ZSTD = "unusual frames: several, a dictionary, or no content size"
+def zstd_check(streams: Streams) -> StreamCheck:
+    """Return the check of frames that end with a checksum."""
+    return StreamCheck("xxh64", big_endian=False, streams=streams.last(ZSTD_TRAILER))
 
 
 def _gzip(found: Inspection, of: Rows) -> None:

@@ -202,7 +202,7 @@ def _byte_steps(
     steps: list[InnerStep] = []
     for codec in codecs:
         inner: Any = getattr(codec, "inner", None)
-        if codec.device_step in checks.KINDS:
+        if codec.device_step in checks.CODECS:
             at_start = getattr(inner, "location", "end") == "start"
             steps.append(Checksum(codec.device_step, at_start))
             nbytes = None if nbytes is None else nbytes + checks.STORED_BYTES
