@@ -287,8 +287,7 @@ class Array(Description):
         old_grid = grid_shape(self.shape, self._spec.chunk_shape)
         grid = grid_shape(lengths, self._spec.chunk_shape)
         spec = replace(self._spec, shape=tuple(lengths))
-        nodes.write_node(self._store, self._path, spec)
-        self._rebind(spec)
+        self._rebind(nodes.write_shape(self._store, self._path, spec))
         shrunk = any(n < old for n, old in zip(grid, old_grid, strict=True))
         if shrunk and delete_outside_chunks:
             outside = [

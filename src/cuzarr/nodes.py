@@ -178,6 +178,37 @@ def write_node(store: Store, path: str, spec: NodeSpec) -> None:
         store.delete([join(path, V2_ATTRS)])
 
 
+def write_shape(store: Store, path: str, spec: ArraySpec) -> ArraySpec:
+    """Write the document of a stored array of which nothing but the shape has changed.
+
+    Returns
+    -------
+    ArraySpec
+        ``document`` is what is stored now. Nothing of it is parsed again, where lengths of chunks
+        do not depend on the shape.
+    """
+    if _stored_chunks(spec) != list(spec.chunk_shape):
+        write_node(store, path, spec)
+        return spec
+    name = V3_KEY if spec.zarr_format == 3 else V2_ARRAY
+    document = {**spec.document, "shape": list(spec.shape)}
+    if spec.zarr_format == 3:
+        document["attributes"] = dict(spec.attributes)
+    store.set_many([join(path, name)], [meta.dump_json(document)])
+    return replace(spec, document=document)
+
+
+def _stored_chunks(spec: ArraySpec) -> object:
+    """Return the lengths of equal chunks in the document that a spec was parsed from."""
+    if spec.zarr_format == 2:
+        return spec.document.get("chunks")
+    grid = spec.document.get("chunk_grid")
+    if not isinstance(grid, dict) or grid.get("name") != "regular":
+        return None
+    configuration = grid.get("configuration")
+    return configuration.get("chunk_shape") if isinstance(configuration, dict) else None
+
+
 def v3_documents(spec: NodeSpec) -> dict[str, dict[str, object]]:
     """Return the one document of a v3 node under its key."""
     return {V3_KEY: v3.document(spec)}

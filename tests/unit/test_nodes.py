@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -345,3 +346,50 @@ def test_a_store_that_changes_below_an_open_array(tmp_path: Path) -> None:
     assert z[...].tolist() == [0] * 6
     with pytest.raises(NodeNotFoundError):
         cuzarr.open(store, "r")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"zarr_format": 2, "attributes": {"a": 1}},
+        {"zarr_format": 2, "order": "F"},
+        {"zarr_format": 3, "attributes": {"a": 1}, "dimension_names": ["x", None]},
+        {"zarr_format": 3, "shards": (8, 6)},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+def test_a_new_shape_gives_the_documents_of_a_whole_write(options: dict[str, Any]) -> None:
+    """The document that is only given another shape equals the one made of the parsed spec."""
+    stores = MemoryStore(), MemoryStore()
+    for store in stores:
+        cuzarr.create_array(
+            store, shape=(5, 7), chunks=(4, 3), dtype="i4", compressors=None, **options
+        )
+    found = cuzarr.open_array(stores[0], mode="r+")
+    found.attrs["later"] = [1, 2]
+    found.resize(9, 7)
+    found.resize(10, 2)
+    assert found.shape == (10, 2)
+    other = cuzarr.open_array(stores[1], mode="r+")
+    other.attrs["later"] = [1, 2]
+    spec = nodes.find_node(stores[1], "")
+    assert isinstance(spec, ArraySpec)
+    spec = replace(spec, shape=(10, 2))
+    nodes.write_node(stores[1], "", spec)
+    assert {k: json.loads(stores[0].get(k) or b"") for k in stores[0].list("")} == {
+        k: json.loads(stores[1].get(k) or b"") for k in stores[1].list("")
+    }
+    assert cuzarr.open_array(stores[0]).shape == found.shape == (10, 2)
+
+
+def test_a_new_shape_mends_chunks_of_an_empty_axis() -> None:
+    """Some v2 writers gave an empty axis chunks of length 0."""
+    store = MemoryStore()
+    cuzarr.create_array(store, shape=(0,), chunks=(1,), dtype="i4", zarr_format=2)
+    document = json.loads(store.get(".zarray") or b"")
+    store.set(".zarray", json.dumps({**document, "chunks": [0]}).encode())
+    z = cuzarr.open_array(store, mode="r+")
+    z.resize(3)
+    assert json.loads(store.get(".zarray") or b"")["chunks"] == [1]
+    z[:] = 5
+    assert cuzarr.open_array(store)[:].tolist() == [5, 5, 5]

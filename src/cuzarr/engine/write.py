@@ -42,7 +42,7 @@ def write(
     ChunkEncodeError, StoreError
     """
     steps = backend.begin_write(job, value, write_empty_chunks)
-    storing = _Storing(job.store)
+    storing = _Storing(job.store, at_once=job.plan.n_chunks == 1)
     begun: deque[_Begun] = deque()
     try:
         for wave in _waves(job, address, steps):
@@ -60,10 +60,13 @@ def write(
 
 
 class _Storing:
-    """Values on their way to a store: those of one wave, while the next one is encoded."""
+    """Values on their way to a store: those of one wave, while the next one is encoded.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    ``at_once`` is for a single chunk: nothing else could be done while another thread stores it.
+    """
+
+    def __init__(self, store: Store, *, at_once: bool) -> None:
+        self._store, self._at_once = store, at_once
         self._futures: list[Future[None]] = []
         self._release: Callable[[], None] | None = None
 
@@ -77,6 +80,9 @@ class _Storing:
         full = [(key, value) for key, value in zip(keys, values, strict=True) if value is not None]
         if empty:
             self._store.delete(empty)
+        if self._at_once:
+            _set_many(self._store, full)
+            return
         tasks = threads() if self._store.parallel_safe else 1
         per_task = max(1, -(-len(full) // tasks))
         self._futures = [

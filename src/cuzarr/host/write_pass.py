@@ -50,11 +50,11 @@ class HostWritePass:
         n = len(wave)
         self._chunks += n
         run = min(max(1, 2**20 // self.chunk_bytes), -(-n // threads()))
-        parts = [wave.take(slice(first, first + run)) for first in range(0, n, run)]
-        if len(parts) == 1:
+        if run >= n:
             done: Future[list[Bytes | None]] = Future()
             done.set_result(self._run(wave))
             return wave, [done]
+        parts = [wave.take(slice(first, first + run)) for first in range(0, n, run)]
         return wave, [pool().submit(self._run, part) for part in parts]
 
     def encode(self, gathered: Gathered) -> EncodedWave:
@@ -79,7 +79,8 @@ class HostWritePass:
         shape, dtype = chain.chunk.shape, chain.chunk.dtype
         complete = rows.complete if fields is None else np.zeros(len(rows), np.bool_)
         partial = np.flatnonzero(~complete)
-        current = fetch_run(self.job, wave.take(partial), self.chunk_bytes + 4096)
+        old = wave if len(partial) == len(rows) else wave.take(partial)
+        current = fetch_run(self.job, old, self.chunk_bytes + 4096)
         stored = dict(zip(partial.tolist(), range(len(partial)), strict=True))
         covered = (rows.count == np.array(shape, np.int64)).all(axis=1) & complete
         encoded: list[Bytes | None] = []
