@@ -14,6 +14,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 NEWER ?= .venv-newer
+ZARR2 ?= .venv-zarr2
 BIN := $(VENV)/bin
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check -c constraints.txt
 NATIVE := $(shell find src/cuzarr/native -name "*.c" -o -name "*.cpp" -o -name "*.h" -o -name "*.hpp")
@@ -63,6 +64,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n $(JOBS) $(PYTEST_ARGS)
 	@tools/test_newer_python.sh "$(NEWER)" $(PYTEST_ARGS)
+	@tools/test_zarr2.sh "$(PYTHON)" "$(ZARR2)" -n $(JOBS) $(PYTEST_ARGS)
 
 check: $(VENV)/.check $(VENV)/.test
 	$(BIN)/ruff check .
@@ -83,7 +85,7 @@ asan: $(VENV)/.test
 	$(BIN)/python -m pytest -m asan
 
 clean:
-	rm -rf .venv .venv-newer benchmarks/.venv build dist site src/*.egg-info .mypy_cache .ruff_cache .pytest_cache \
+	rm -rf .venv .venv-newer .venv-zarr2 benchmarks/.venv build dist site src/*.egg-info .mypy_cache .ruff_cache .pytest_cache \
 	    .import_linter_cache .hypothesis .coverage htmlcov demo/out
 	find src -name '*.so' -delete
 	find src tests benchmarks demo tools -name __pycache__ -prune -exec rm -rf {} +
