@@ -205,7 +205,10 @@ class LoggingPass:
 
     def encode(self, gathered: Wave) -> EncodedWave:
         self._note(f"encode {gathered.index}")
-        return EncodedWave(gathered, [b"x"] * len(gathered))
+        return EncodedWave(
+            gathered, [b"x"] * len(gathered),
+            release=lambda: self.log.append(f"release {gathered.index}"),
+        )  # fmt: skip
 
     def finish(self) -> Any:
         self._note("finish")
@@ -264,6 +267,26 @@ def test_a_failing_write_is_aborted(fail_at: str, layout: str) -> None:
     with pytest.raises(RuntimeError, match=fail_at[:5]):
         write(job_of(z, ...), z._target.address, backend, DATA, write_empty_chunks=False)
     assert steps.log[-2:] == [fail_at, "abort"]
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 2, 9])
+def test_waves_are_gathered_ahead_and_their_memory_given_back_when_stored(ahead: int) -> None:
+    store = TroubleStore()
+    z = array(store, chunks=(2, 20))
+    steps = LoggingPass()
+    steps.ahead, steps.wave_chunks = ahead, 3
+    store.before = lambda verb, keys: steps.log.extend(["set"] * len(keys) if verb == "set" else [])
+    backend: Any = LoggingBackend(steps)
+    write(job_of(z, ...), z._target.address, backend, DATA, write_empty_chunks=False)
+    log = steps.log
+    gathers = [log.index(f"gather {wave} ({n})") for wave, n in enumerate((3, 3, 3, 1))]
+    encodes = [log.index(f"encode {wave}") for wave in range(4)]
+    for wave, at in enumerate(encodes):
+        assert [gather < at for gather in gathers].count(True) == min(wave + ahead + 1, 4)
+    at = [log.index(f"release {wave}") for wave in range(4)]
+    stored = [log[:position].count("set") for position in at]
+    assert stored == [3, 6, 9, 10]
+    assert log[-1] == "finish"
 
 
 def test_nothing_is_fetched_for_nothing() -> None:
