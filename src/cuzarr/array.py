@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -24,8 +23,9 @@ from cuzarr.device import parse_device
 from cuzarr.engine.report import DevicePlan
 from cuzarr.engine.target import bind
 from cuzarr.errors import ShapeMismatchError
+from cuzarr.meta import chunk_grid
 from cuzarr.meta.spec import ArraySpec, ZarrFormat
-from cuzarr.plan import grid_shape, regions
+from cuzarr.plan import grid_shape, pieces, regions
 from cuzarr.storage.base import Store
 from cuzarr.storage.resolve import StoreLike, as_store
 
@@ -86,7 +86,7 @@ class Array(Description):
         key = f"{self._path}/{name}" if self._path else name
         self._target = bind(spec, self._store, self._path, key, cache_indexes=self._read_only)
         self._spec = spec
-        self._grid = spec.shape, self._target.chunk_shape
+        self._grid = spec.shape, self._target.grid
         own = self._config.order or (spec.order if spec.zarr_format == 2 else None)
         self._order = own or config.get("order")
 
@@ -207,13 +207,11 @@ class Array(Description):
         return self._rows(*slice(start, end).indices(self.shape[0]))
 
     def _rows(self, first: int, end: int, _: int = 1) -> Iterator[Any]:
-        height = self._spec.chunk_shape[0]
         row = max(1, prod(self.shape[1:]) * self.itemsize)
+        height = self._spec.chunk_shape[0]
         batch = max(1, _BATCH_BYTES // (row * height)) * height
-        while first < end:
-            last = min(end, (first // height) * height + batch)
-            yield from self[first:last]
-            first = last
+        for rows in pieces(first, end, self._spec.grid[0], batch):
+            yield from self[rows]
 
     def regions(self, nbytes: int = _BATCH_BYTES) -> Iterator[tuple[slice, ...]]:
         """Yield selections that cover the array in batches of whole stored objects, in C order.
@@ -230,7 +228,7 @@ class Array(Description):
         >>> sum(z[region].sum() for region in z.regions(64))
         np.int64(24)
         """
-        return regions(self.shape, self._spec.chunk_shape, self.itemsize, nbytes)
+        return regions(self.shape, self._spec.grid, self.itemsize, nbytes)
 
     def digest(self, hashname: str = "sha1") -> bytes:
         """Return a hash of the metadata and of every element, the same for equal arrays.
@@ -284,9 +282,11 @@ class Array(Description):
             if not isinstance(length, int | np.integer) or length < 0:
                 raise ValueError(f"lengths must be integers of at least 0, not {length!r}")
             lengths.append(int(length))
-        old_grid = grid_shape(self.shape, self._spec.chunk_shape)
-        grid = grid_shape(lengths, self._spec.chunk_shape)
-        spec = replace(self._spec, shape=tuple(lengths))
+        # What a grid of several lengths is grown by must hold whole inner chunks.
+        units = self._target.chain.chunk.shape if self.is_sharded else (1,) * self.ndim
+        spec = chunk_grid.resized(self._spec, tuple(lengths), units)
+        old_grid = grid_shape(self.shape, self._spec.grid)
+        grid = grid_shape(lengths, spec.grid)
         self._rebind(nodes.write_shape(self._store, self._path, spec))
         shrunk = any(n < old for n, old in zip(grid, old_grid, strict=True))
         if shrunk and delete_outside_chunks:
@@ -326,7 +326,7 @@ class Array(Description):
         return nodes.chunk_coords(self._spec, self._path, self._store.list(self._path))
 
     def _chunk_keys(self) -> Iterator[str]:
-        grid = grid_shape(self.shape, self._spec.chunk_shape)
+        grid = grid_shape(self.shape, self._spec.grid)
         for key, coords in self._chunk_coords():
             if all(c < n for c, n in zip(coords, grid, strict=True)):
                 yield key

@@ -10,9 +10,11 @@ import numcodecs
 import numpy as np
 
 from cuzarr.config import ArrayConfig, config
+from cuzarr.errors import UnequalChunksError
 from cuzarr.meta import v2
+from cuzarr.meta.edges import Spacing, uniform
 from cuzarr.meta.spec import ArraySpec
-from cuzarr.plan import grid_shape
+from cuzarr.plan import clipped, grid_shape
 from cuzarr.selections import Selections
 
 
@@ -50,29 +52,48 @@ class Description(Selections):
         return self.size * self.itemsize
 
     @property
+    def is_sharded(self) -> bool:
+        """Whether the chunks are stored in shards."""
+        return self._target.chain is not self._target.outer
+
+    @property
     def chunks(self) -> tuple[int, ...]:
-        """Chunk shape: of the inner chunks, where the array is sharded."""
-        return self._target.chunk_shape
+        """Chunk shape: of the inner chunks, where the array is sharded.
+
+        Raises
+        ------
+        UnequalChunksError
+            The chunks have several shapes; :attr:`read_chunk_sizes` has them.
+        """
+        return _one_shape(self._target.grid, "chunks", "read_chunk_sizes")
 
     @property
     def shards(self) -> tuple[int, ...] | None:
-        """Shard shape, or None where the array is not sharded."""
-        return self._spec.chunk_shape if self._target.chain is not self._target.outer else None
+        """Shard shape, or None where the array is not sharded.
+
+        Raises
+        ------
+        UnequalChunksError
+            The shards have several shapes; :attr:`write_chunk_sizes` has them.
+        """
+        if not self.is_sharded:
+            return None
+        return _one_shape(self._spec.grid, "shards", "write_chunk_sizes")
 
     @property
     def read_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
         """Lengths of the chunks along each dimension, the last one cut at the edge."""
-        return tuple(map(_cut, self.shape, self.chunks))
+        return tuple(map(_cut, self.shape, self._target.grid))
 
     @property
     def write_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
         """Lengths of the stored objects along each dimension: shards, where there are."""
-        return tuple(map(_cut, self.shape, self._spec.chunk_shape))
+        return tuple(map(_cut, self.shape, self._spec.grid))
 
     @property
     def cdata_shape(self) -> tuple[int, ...]:
         """Number of chunks along each dimension."""
-        return grid_shape(self.shape, self.chunks)
+        return grid_shape(self.shape, self._target.grid)
 
     @property
     def nchunks(self) -> int:
@@ -146,6 +167,14 @@ def codec_objects(config: Mapping[str, Any] | None) -> Any:
     return None if config is None else numcodecs.get_codec(dict(config))
 
 
-def _cut(length: int, step: int) -> tuple[int, ...]:
-    """Return the lengths of the pieces of an axis."""
-    return tuple(min(step, length - first) for first in range(0, length, step))
+def _cut(length: int, chunk: Spacing) -> tuple[int, ...]:
+    """Return the lengths of the chunks of an axis, the last one cut at its end."""
+    (count,) = grid_shape((length,), (chunk,))
+    return tuple(clipped(np.arange(count), length, chunk).tolist())
+
+
+def _one_shape(grid: tuple[Spacing, ...], name: str, sizes: str) -> tuple[int, ...]:
+    shape = uniform(grid)
+    if shape is None:
+        raise UnequalChunksError(f"the {name} of this array have several shapes: see {sizes}")
+    return shape

@@ -256,7 +256,7 @@ def _stored(
 ) -> tuple[list[str], npt.NDArray[np.int64]]:
     """Return keys and grid coordinates of the stored objects of an array, in C order."""
     prefix = f"{path}/" if path else ""
-    grid = grid_shape(spec.shape, spec.chunk_shape)
+    grid = grid_shape(spec.shape, spec.grid)
     below = (key for key in keys if key.startswith(prefix))
     found = sorted(
         (coords, key)

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from cuzarr.meta.edges import Edges, Spacing, uniform
 from cuzarr.meta.spec import ArraySpec
+from cuzarr.plan import chunk_counts
 
 if TYPE_CHECKING:
     from cuzarr.array import Array
     from cuzarr.group import Group
+
+
+_GRID_TEXT = 200  # characters of a grid that a report shows
 
 
 @dataclass(frozen=True)
@@ -119,9 +124,10 @@ def array_info(array: Array, *, stored: bool) -> Info:
         ("Fill value", str(array.fill_value)),
         ("Shape", str(array.shape)),
     ]
-    if array.shards is not None:
-        rows.append(("Shard shape", str(array.shards)))
-    rows += [("Chunk shape", str(array.chunks)), ("Order", array.order)]
+    grid, sharded = array.metadata.grid, array.is_sharded
+    if sharded:
+        rows.append(_grid_row("Shard", grid))
+    rows += [_grid_row("Chunk", array.chunks if sharded else grid), ("Order", array.order)]
     rows += [
         ("Read-only", str(array.read_only)),
         ("Device", f"{array.device} ({array.device_reason})"),
@@ -140,8 +146,8 @@ def array_info(array: Array, *, stored: bool) -> Info:
         rows.append(("No. bytes stored", byte_count(size)))
         if size:
             rows.append(("Storage ratio", f"{array.nbytes / size:.1f}"))
-        what = "Chunks" if array.shards is None else "Shards"
-        total = array.nchunks if array.shards is None else _grid_size(array)
+        what = "Shards" if sharded else "Chunks"
+        total = chunk_counts(array.shape, grid)
         rows.append((f"{what} initialized", f"{array.nchunks_initialized}/{total}"))
     return Info(tuple(rows))
 
@@ -188,11 +194,14 @@ def byte_count(size: int) -> str:
     return f"{size} ({size / 1024**power:.1f}{'KMGTPE'[power - 1]})"
 
 
-def _grid_size(array: Array) -> int:
-    total = 1
-    for length, shard in zip(array.shape, array.shards or (), strict=True):
-        total *= -(-length // shard)
-    return total
+def _grid_row(what: str, grid: tuple[Spacing, ...]) -> tuple[str, str]:
+    """Return the row of a grid: a shape, or for each axis one length or [length, number]..."""
+    shape = uniform(grid)
+    if shape is not None:
+        return f"{what} shape", str(shape)
+    axes = [axis.document() if isinstance(axis, Edges) else axis for axis in grid]
+    text = ", ".join(map(str, axes))
+    return f"{what} lengths", text if len(text) <= _GRID_TEXT else f"{text[:_GRID_TEXT]}..."
 
 
 def _listed(items: Sequence[Any]) -> str:

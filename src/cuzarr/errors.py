@@ -21,6 +21,8 @@
     ├── SelectionError (IndexError)           a selection that no array could answer
     │   └── BoundsCheckError                  an index outside the array
     ├── ShapeMismatchError (ValueError)       a value that does not fit the selection
+    ├── UnequalChunksError (NotImplementedError, AttributeError)
+    │                                         one chunk shape was asked for, and there are several
     ├── ReadOnlyError (PermissionError)
     ├── CopyError (RuntimeError)              something is in the way of a copy
     ├── StoreError (OSError)                  the store failed; names the key
@@ -147,6 +149,13 @@ class BoundsCheckError(SelectionError):
 
 class ShapeMismatchError(CuzarrError, ValueError):
     """A value whose shape cannot be broadcast to the selection."""
+
+
+class UnequalChunksError(CuzarrError, NotImplementedError, AttributeError):
+    """One chunk shape was asked for of an array whose chunks have several.
+
+    It is an ``AttributeError``, so that ``getattr(array, "chunks", None)`` gives None.
+    """
 
 
 class ReadOnlyError(CuzarrError, PermissionError):

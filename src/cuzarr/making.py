@@ -18,6 +18,7 @@ from cuzarr.array import Array
 from cuzarr.attrs import check_attributes
 from cuzarr.config import ArrayConfig
 from cuzarr.meta.create import new_array_spec
+from cuzarr.meta.edges import uniform
 from cuzarr.meta.spec import ZarrFormat
 from cuzarr.options import FOREIGN, create_options, refuse_unknown
 from cuzarr.storage.base import Store
@@ -51,7 +52,7 @@ def make_array(
         data = data if hasattr(data, "shape") and hasattr(data, "dtype") else np.asarray(data)
         shape = tuple(data.shape) if shape is None else shape
         dtype = data.dtype if dtype is None else dtype
-        chunks = getattr(data, "chunks", None)
+        chunks = chunks_of(data)
         if "chunks" not in options and isinstance(chunks, tuple) and tuple(data.shape) == shape:
             options["chunks"] = tuple(n if isinstance(n, int) else max(n) for n in chunks)
     if shape is None:
@@ -91,7 +92,7 @@ def copy_data(source: Any, dest: Array) -> None:
         With a ``chunks`` attribute (of cuzarr, zarr-python, h5py, dask) it is read in batches.
     dest : Array
     """
-    if getattr(source, "chunks", None) is None or tuple(source.shape) != dest.shape:
+    if chunks_of(source) is None or tuple(source.shape) != dest.shape:
         dest[...] = source
         return
     for region in dest.regions():
@@ -119,7 +120,7 @@ def like(a: Any, options: dict[str, Any]) -> dict[str, Any]:
         found = {"shape": a.shape, "dtype": a.dtype, "fill_value": a.fill_value, **kept(a)}
     else:
         found = {"shape": tuple(a.shape), "dtype": getattr(a, "dtype", None)}
-        chunks = getattr(a, "chunks", None)
+        chunks = chunks_of(a)
         if isinstance(chunks, tuple) and all(isinstance(n, int) for n in chunks):
             found["chunks"] = chunks
     return trimmed(found, options)
@@ -128,7 +129,9 @@ def like(a: Any, options: dict[str, Any]) -> dict[str, Any]:
 def kept(a: Array) -> dict[str, Any]:
     """Return the options that store an array as ``a`` is stored: grid, codecs, keys, format."""
     encoding = a.metadata.key_encoding
-    found: dict[str, Any] = {"chunks": a.chunks, "zarr_format": a.zarr_format}
+    grid = a.metadata.grid
+    chunks = a.chunks if a.is_sharded else grid
+    found: dict[str, Any] = {"chunks": chunks, "zarr_format": a.zarr_format}
     if a.zarr_format == 2:
         found |= {
             "compressor": a.compressor, "filters": a.filters, "order": a.order,
@@ -136,7 +139,7 @@ def kept(a: Array) -> dict[str, Any]:
         }  # fmt: skip
         return found
     return found | {
-        "shards": a.shards, "filters": a.filters, "serializer": a.serializer,
+        "shards": grid if a.is_sharded else None, "filters": a.filters, "serializer": a.serializer,
         "compressors": a.compressors, "dimension_names": a.dimension_names,
         "chunk_key_encoding": {
             "name": encoding.name, "configuration": {"separator": encoding.separator},
@@ -159,7 +162,21 @@ def trimmed(found: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
             gone |= {"shards", "dimension_names"}
     if "shape" in options:
         gone.add("dimension_names")
+    if "shape" in options or zarr_format == 2:  # lengths that are listed fit one shape, and v3
+        gone |= {name for name in ("chunks", "shards") if uniform(found.get(name) or ()) is None}
     return {name: value for name, value in found.items() if name not in gone}
+
+
+def chunks_of(data: Any) -> Any:
+    """Return the ``chunks`` of stored data: a shape, or for each axis its lengths; None without.
+
+    Where arrays of other libraries refuse, since their chunks have several shapes, it is the
+    lengths of them.
+    """
+    try:
+        return getattr(data, "chunks", None)
+    except NotImplementedError:
+        return getattr(data, "read_chunk_sizes", None)
 
 
 def parent_format(store: Store, path: str) -> ZarrFormat | None:

@@ -24,6 +24,7 @@ from cuzarr.engine.report import DevicePlan
 from cuzarr.engine.target import Target
 from cuzarr.engine.write import write
 from cuzarr.host.backend import to_numpy
+from cuzarr.meta.edges import Spacing
 from cuzarr.meta.spec import ArraySpec
 from cuzarr.node import Node
 from cuzarr.plan import (
@@ -56,7 +57,7 @@ class Selections(Node):
 
     _spec: ArraySpec
     _target: Target
-    _grid: tuple[tuple[int, ...], tuple[int, ...]]  #: shape of the array, and of a chunk
+    _grid: tuple[tuple[int, ...], tuple[Spacing, ...]]  #: shape of the array, and its chunks
     _config: ArrayConfig
     _order: Literal["C", "F"]
     _wanted: str
@@ -100,7 +101,7 @@ class Selections(Node):
         self, selection: Any, out: Out = None, fields: Any = None, *, prototype: Any = None
     ) -> Any:
         """Read whole chunks (shards, where there are) by grid coordinates: integers and slices."""
-        plan = plan_block(selection, *self._grid, self._spec.chunk_shape)
+        plan = plan_block(selection, *self._grid, self._spec.grid)
         return self._read(plan, None, out, fields, prototype)
 
     def boxes(self, starts: Any, shape: Any, *, out: Out = None, fields: Any = None) -> Any:
@@ -186,13 +187,7 @@ class Selections(Node):
         if isinstance(fields, str) and self._spec.dtype[fields].subdtype is not None:
             return self._pending_subarray(plan, key, out, fields)
         device = self._resolved()
-        job = self._job(plan, device)
-        if fields is not None:
-            chain = FieldsChain.of(job.chain, fields)
-            fill = chain.chunk.fill_value
-            job = replace(job, chain=chain, dtype=chain.chunk.dtype, fill_value=fill)
-        if plan.boxes is not None:
-            job = replace(job, chain=StackedChain.of(job.chain))
+        job, parts = self._jobs(plan, device, lambda job: _reading(job, fields))
         backend = open_backend(device)
         given = None if out is None else Output.of(out, plan, job.dtype, backend)
         target = None if given is None else given.target
@@ -207,7 +202,7 @@ class Selections(Node):
                 return backend.to_host(result)[()]
             return result
 
-        return Pending(Read(job, self._target.address, backend, target), take)
+        return Pending(Read(job, self._target.address, backend, target, parts), take)
 
     def _pending_subarray(self, plan: ChunkPlan, key: Any, out: Out, field: str) -> Pending:
         """Read a field whose elements are arrays: their dimensions follow those of the plan."""
@@ -222,13 +217,18 @@ class Selections(Node):
 
         return Pending(whole.read, take)
 
-    def _job(self, plan: ChunkPlan, device: Device) -> Job:
+    def _jobs(
+        self, plan: ChunkPlan, device: Device, made: Callable[[Job], Job]
+    ) -> tuple[Job, tuple[Job, ...] | None]:
+        """Return the job of a plan, and its parts where chunks have several shapes."""
         dtype, target = self._spec.dtype, self._target
         if device.name != "cpu":
             dtype = dtype.newbyteorder("=")
-        return Job(
+        job = Job(
             self._store, target.chain, plan, dtype, target.fill_value, resident=target.resident
         )
+        parts = target.parts(job)
+        return made(job), None if parts is None else tuple(map(made, parts))
 
     # Writing
 
@@ -264,7 +264,7 @@ class Selections(Node):
         self, selection: Any, value: Any, fields: Any = None, *, prototype: Any = None
     ) -> None:
         """Write whole chunks (shards, where there are) by their grid coordinates."""
-        plan = plan_block(selection, *self._grid, self._spec.chunk_shape)
+        plan = plan_block(selection, *self._grid, self._spec.grid)
         self._write(plan, value, fields)
 
     def _write(self, plan: ChunkPlan, value: Any, fields: Any = None) -> None:
@@ -273,11 +273,10 @@ class Selections(Node):
         device = self._resolved()
         if device.name != "cpu":
             plan = last_wins(plan)  # a device copies in any order
-        job = self._job(plan, device)
-        if fields is not None:
-            if isinstance(fields, str) and job.dtype[fields].subdtype is not None:
-                value, fields = subarrays_as_field(value, job.dtype, fields), [fields]
-            job = replace(job, dtype=fields_dtype(fields, job.dtype), fields=fields)
+        dtype = self._spec.dtype
+        if isinstance(fields, str) and dtype[fields].subdtype is not None:
+            value, fields = subarrays_as_field(value, dtype, fields), [fields]
+        job, parts = self._jobs(plan, device, lambda job: _writing(job, fields))
         keep = self._config.write_empty_chunks
         write(
             job,
@@ -285,6 +284,7 @@ class Selections(Node):
             open_backend(device),
             fit_value(value, plan, job.dtype),
             write_empty_chunks=bool(config.get("write_empty_chunks") if keep is None else keep),
+            parts=parts,
         )
         self._last_plan = DevicePlan.of(device.name, device.reason, job.report)
 
@@ -351,6 +351,24 @@ class Indexer:
     def __setitem__(self, key: Any, value: Any) -> None:
         fields, key = pop_fields(key)
         self._set(key, value, fields=fields)
+
+
+def _reading(job: Job, fields: Any) -> Job:
+    """Return a job that reads some fields, or boxes."""
+    if fields is not None:
+        chain = FieldsChain.of(job.chain, fields)
+        fill = chain.chunk.fill_value
+        job = replace(job, chain=chain, dtype=chain.chunk.dtype, fill_value=fill)
+    if job.plan.boxes is not None:
+        job = replace(job, chain=StackedChain.of(job.chain))
+    return job
+
+
+def _writing(job: Job, fields: Any) -> Job:
+    """Return a job that writes some fields."""
+    if fields is None:
+        return job
+    return replace(job, dtype=fields_dtype(fields, job.dtype), fields=fields)
 
 
 def pop_fields(key: Any) -> tuple[Any, Any]:

@@ -1,8 +1,9 @@
-"""Rectilinear chunk grids that zarr-python writes."""
+"""Rectilinear chunk grids, to and from zarr-python."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,88 @@ import numpy as np
 import pytest
 
 import cuzarr
-from cuzarr.errors import MetadataError
 
 zarr = pytest.importorskip("zarr", minversion="3.2")
 pytestmark = pytest.mark.interop
 
+SHAPE = (10, 12)
+VALUES = np.arange(120, dtype="i4").reshape(SHAPE)
+GRIDS: dict[str, dict[str, Any]] = {
+    "lists": {"chunks": [[3, 3, 4], [5, 7]]},
+    "one-list": {"chunks": [[1, 2, 3, 4], 5]},
+    "runs": {"chunks": [[2, 2, 2, 1, 3], [4, 4, 4]]},
+    "shards": {"chunks": (2, 2), "shards": [[4, 6], [2, 4, 6]]},
+}
 
-@pytest.mark.parametrize("edges", [[[3, 3, 3], [5]], [[2, 2, 3], [5]]], ids=str)
-def test_rectilinear_grids_of_zarr_python(edges: Any, tmp_path: Path) -> None:
-    shape = (sum(edges[0]), 5)
-    values = np.arange(5 * shape[0], dtype="i4").reshape(shape)
+
+@pytest.fixture(autouse=True)
+def allowed() -> Iterator[None]:
     with zarr.config.set({"array.rectilinear_chunks": True}):
-        theirs = zarr.create_array(tmp_path / "a", shape=shape, chunks=edges, dtype="i4")
-        theirs[...] = values
-    grid = json.loads((tmp_path / "a" / "zarr.json").read_text())["chunk_grid"]["name"]
-    if grid == "rectilinear" and len(set(edges[0])) > 1:
-        with pytest.raises(MetadataError, match="chunks of different lengths are not supported"):
-            cuzarr.open_array(tmp_path / "a")
+        yield
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_zarr_python_reads_and_writes_what_cuzarr_wrote(name: str, tmp_path: Path) -> None:
+    ours = cuzarr.create_array(tmp_path, shape=SHAPE, dtype="i4", fill_value=7, **GRIDS[name])
+    ours[1:9] = VALUES[1:9]
+    theirs = zarr.open_array(tmp_path)
+    expected = np.where((np.arange(10) % 9 == 0)[:, None], 7, VALUES)
+    np.testing.assert_array_equal(theirs[...], expected)
+    assert theirs.read_chunk_sizes == ours.read_chunk_sizes
+    assert theirs.write_chunk_sizes == ours.write_chunk_sizes
+    theirs[2:5, 3:8] = -1
+    expected[2:5, 3:8] = -1
+    np.testing.assert_array_equal(ours[...], expected)
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_cuzarr_reads_and_writes_what_zarr_python_wrote(name: str, tmp_path: Path) -> None:
+    theirs = zarr.create_array(tmp_path, shape=SHAPE, dtype="i4", **GRIDS[name])
+    theirs[...] = VALUES
+    ours = cuzarr.open_array(tmp_path)
+    np.testing.assert_array_equal(ours[...], VALUES)
+    ours[2:5, 3:8] = -1
+    ours.attrs["kept"] = True
+    expected = VALUES.copy()
+    expected[2:5, 3:8] = -1
+    np.testing.assert_array_equal(zarr.open_array(tmp_path)[...], expected)
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_documents_are_those_of_zarr_python(name: str, tmp_path: Path) -> None:
+    found = []
+    for library, place in ((zarr, "a"), (cuzarr, "b")):
+        library.create_array(tmp_path / place, shape=SHAPE, dtype="i4", **GRIDS[name])
+        found.append(json.loads((tmp_path / place / "zarr.json").read_text())["chunk_grid"])
+    # A list of equal lengths is one length here, which every array can grow by.
+    if name == "runs":
+        assert found[1]["configuration"]["chunk_shapes"] == [[[2, 3], 1, 3], 4]
     else:
-        np.testing.assert_array_equal(cuzarr.open_array(tmp_path / "a")[...], values)
+        assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("shape", [(4, 12), (25, 12), (10, 30), (0, 0)], ids=str)
+@pytest.mark.parametrize("name", ["lists", "one-list"])
+def test_resized_alike(name: str, shape: tuple[int, int], tmp_path: Path) -> None:
+    arrays = []
+    for library, place in ((zarr, "a"), (cuzarr, "b")):
+        array = library.create_array(tmp_path / place, shape=SHAPE, dtype="i4", **GRIDS[name])
+        array[...] = VALUES
+        array.resize(shape)
+        arrays.append(array)
+    theirs, ours = arrays
+    assert theirs.read_chunk_sizes == ours.read_chunk_sizes
+    for place in "ab":
+        a, b = zarr.open_array(tmp_path / place), cuzarr.open_array(tmp_path / place)
+        np.testing.assert_array_equal(a[...], b[...])
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "b")[...], theirs[...])
+
+
+def test_arrays_of_zarr_python_as_data_and_metadata(tmp_path: Path) -> None:
+    theirs = zarr.create_array(tmp_path / "a", shape=SHAPE, dtype="i4", **GRIDS["lists"])
+    theirs[...] = VALUES
+    copy = cuzarr.create_array(tmp_path / "b", data=theirs)
+    np.testing.assert_array_equal(copy[...], VALUES)
+    grid = theirs.metadata.chunk_grid
+    same = cuzarr.create_array(tmp_path / "c", shape=SHAPE, dtype="i4", chunks=grid)
+    assert same.read_chunk_sizes == theirs.read_chunk_sizes

@@ -126,6 +126,7 @@ def cases(draw: Any) -> Case:
     ndim = draw(st.integers(0, 3))
     shape = tuple(draw(st.integers(0, 12)) for _ in range(ndim))
     chunks = tuple(draw(st.integers(1, 6)) for _ in shape)
+    listed = draw(st.booleans())  # lengths of chunks, or of shards, one by one
     zarr_format = draw(st.sampled_from([2, 3]))
     dtype = np.dtype(draw(st.sampled_from(DTYPES)))
     if zarr_format == 2 and draw(st.booleans()):
@@ -138,9 +139,25 @@ def cases(draw: Any) -> Case:
     }
     if zarr_format == 3 and ndim and draw(st.booleans()):
         options["shards"] = tuple(n * draw(st.integers(1, 3)) for n in chunks)
+        if listed:
+            options["shards"] = [
+                draw(lengths(n, unit)) for n, unit in zip(shape, chunks, strict=True)
+            ]
+    elif zarr_format == 3 and listed:
+        options["chunks"] = [draw(lengths(n, 1) | st.integers(1, 6)) for n in shape]
     operations = draw(st.lists(operation(shape), min_size=2, max_size=6))
     waves = draw(st.sampled_from([1, 3, 65536]))
     return Case(shape, dtype, options, operations, waves, draw(st.booleans()))
+
+
+@st.composite
+def lengths(draw: Any, length: int, unit: int) -> list[int]:
+    """Lengths that cover an axis, each of whole units."""
+    left, found = max(1, -(-length // unit)), []
+    while left:
+        found.append(draw(st.integers(1, left)))
+        left -= found[-1]
+    return [n * unit for n in found]
 
 
 # Selections

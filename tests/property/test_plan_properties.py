@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cuzarr.errors import BoundsCheckError, SelectionError
+from cuzarr.meta.edges import Edges
 from cuzarr.plan import (
     ChunkPlan,
     group_by_shard,
@@ -23,8 +24,9 @@ from cuzarr.plan import (
     plan_item,
     plan_mask,
     plan_orthogonal,
+    split_by_shape,
 )
-from tests.property.plan_interpreter import positions, read, touched, write
+from tests.property.plan_interpreter import bounds, positions, read, touched, write
 
 examples = settings(max_examples=300, deadline=None)
 
@@ -46,7 +48,15 @@ def grids(draw, min_dims=0, min_side=0):
     shape = tuple(draw(st.integers(min_side, 11)) for _ in shape)
     if len(shape) < min_dims:
         shape = (draw(st.integers(min_side, 30)),)
-    return shape, tuple(draw(st.integers(1, 6)) for _ in shape)
+    return shape, tuple(draw(st.integers(1, 6) | edges(n)) for n in shape)
+
+
+@st.composite
+def edges(draw, length):
+    """Lengths of chunks that cover an axis; there may be more of them than it needs."""
+    lengths = draw(st.lists(st.integers(1, 5), min_size=1, max_size=6))
+    rest = length - sum(lengths)
+    return Edges([*lengths, rest] if rest > 0 else lengths)
 
 
 def slices(n):
@@ -146,11 +156,13 @@ def block_cases(draw):
     shape, chunks = draw(grids(min_side=1))
     key, parts = [], []
     for n, chunk in zip(shape, chunks, strict=True):
-        blocks = -(-n // chunk)
+        ends = bounds(n, chunk)
+        blocks = len(ends)
         part = draw(st.integers(-blocks, blocks - 1) | slices(blocks).map(_unit_step))
         taken = np.atleast_1d(np.arange(blocks)[part])
         key.append(part)
-        parts.append(np.flatnonzero(np.isin(np.arange(n) // chunk, taken)))
+        of = np.concatenate([np.full(b - a, k) for k, (a, b) in enumerate(ends)])[:n]
+        parts.append(np.flatnonzero(np.isin(of, taken)))
     expected = positions(shape)[np.ix_(*parts)] if shape else positions(shape)
     return Case(shape, chunks, key, plan_block(tuple(key), shape, chunks), expected)
 
@@ -232,6 +244,31 @@ def test_touches_only_the_chunks_that_hold_something_and_says_which_are_complete
 
 @examples
 @given(cases)
+def test_parts_of_one_chunk_shape_are_the_whole(case):
+    out = np.full(case.plan.shape, -1)
+    seen, shapes = [], []
+    for shape, part in split_by_shape(case.plan, case.chunks):
+        assert part.shape == case.plan.shape
+        assert part.out_shape == case.plan.out_shape
+        assert part.partial
+        found = read(part, positions(case.shape), case.chunks, whole=False).reshape(part.shape)
+        assert (out[found >= 0] == -1).all()
+        out = np.maximum(out, found)
+        for coords in part.rows(0, part.n_chunks).coords.tolist():
+            at = [
+                bounds(n, chunk)[k]
+                for n, chunk, k in zip(case.shape, case.chunks, coords, strict=True)
+            ]
+            assert shape == tuple(b - a for a, b in at)
+            seen.append(tuple(coords))
+        shapes.append(shape)
+    np.testing.assert_array_equal(out.reshape(case.plan.out_shape), case.expected)
+    assert sorted(seen) == sorted(map(tuple, case.plan.rows(0, case.plan.n_chunks).coords.tolist()))
+    assert len(set(shapes)) == len(shapes)
+
+
+@examples
+@given(cases)
 def test_arrays_are_read_only_int64(case):
     parts = [case.plan.points] if case.plan.points is not None else case.plan.axes
     for part in parts:
@@ -288,11 +325,33 @@ def test_shards_of_inner_chunks(data, dims):
 
 
 @examples
+@given(st.data(), st.integers(1, 3))
+def test_shards_of_several_lengths(data, dims):
+    counts = tuple(data.draw(st.integers(1, 12)) for _ in range(dims))
+    per = tuple(data.draw(st.integers(1, 4) | edges(n)) for n in counts)
+    every = np.stack([k.reshape(-1) for k in np.indices(counts)], axis=1)
+    groups = group_by_shard(every, per)
+    for row, shard, slot in zip(every.tolist(), groups.shard_of, groups.slot, strict=True):
+        expected, within, shape = [], [], []
+        for k, n, chunk in zip(row, counts, per, strict=True):
+            (number,) = [i for i, (a, b) in enumerate(bounds(n, chunk)) if a <= k < b]
+            first, end = bounds(n, chunk)[number]
+            expected.append(number)
+            within.append(k - first)
+            shape.append(end - first)
+        assert groups.shard_coords[shard].tolist() == expected
+        assert slot == np.ravel_multi_index(within, shape)
+
+
+@examples
 @given(st.data(), st.integers(0, 3))
 def test_inner_chunks_of_a_shard_in_the_array(data, dims):
-    per = tuple(data.draw(st.integers(1, 4)) for _ in range(dims))
     chunks = tuple(data.draw(st.integers(1, 3)) for _ in range(dims))
     shape = tuple(data.draw(st.integers(1, 20)) for _ in range(dims))
+    per = tuple(
+        data.draw(st.integers(1, 4) | edges(-(-n // chunk)))
+        for n, chunk in zip(shape, chunks, strict=True)
+    )
     whole = plan_basic((), shape, chunks)
     groups = group_by_shard(whole.rows(0, whole.n_chunks).coords, per)
     counts = inner_chunks_in_array(groups.shard_coords, shape, chunks, per)

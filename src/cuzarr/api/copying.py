@@ -18,6 +18,7 @@ from cuzarr.array import Array
 from cuzarr.errors import CopyError
 from cuzarr.group import Group
 from cuzarr.making import kept, trimmed
+from cuzarr.plan import chunk_counts
 from cuzarr.storage.base import RequestBatch, Store
 from cuzarr.storage.prefix import join, normalize_path
 from cuzarr.storage.resolve import StoreLike, as_store
@@ -246,11 +247,7 @@ class _Job:
 
 
 def _stored(array: Array) -> int:
-    shape = array.shards or array.chunks
-    total = 1
-    for length, step in zip(array.shape, shape, strict=True):
-        total *= -(-length // step)
-    return total
+    return chunk_counts(array.shape, array.metadata.grid)
 
 
 def _selected_keys(

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -49,6 +49,16 @@ class ShardIndex:
     def slots(self) -> int:
         """Inner chunks of a shard."""
         return int(np.prod(self.chain.chunk.shape[:-1], dtype=np.int64))
+
+    def resized(self, chunks_per_shard: tuple[int, ...]) -> ShardIndex:
+        """Return the index of a shard of another number of chunks."""
+        chunk = self.chain.chunk
+        if chunk.shape[:-1] == chunks_per_shard:
+            return self
+        codecs: list[Codec] = [codec for codec, _ in self.chain.array_codecs]
+        codecs += [self.chain.serializer, *self.chain.byte_codecs]
+        chain = CodecChain.bind(codecs, replace(chunk, shape=(*chunks_per_shard, 2)))
+        return bound_index(chain, self.at_end)
 
     def parse(
         self, key: str, data: Bytes, shard_bytes: int | None = None
@@ -220,12 +230,7 @@ class ShardingCodec(ArrayBytesCodec):
         """Bind the index codecs; ``chunk`` is the type of the shard."""
         shape = (*self.chunks_per_shard(chunk), 2)
         chain = CodecChain.bind(self.index_codecs, ChunkType(shape, np.dtype("u8"), ABSENT))
-        size = chain.decoded_size
-        for codec in chain.byte_codecs:
-            size = None if size is None else codec.encoded_size(size)
-        if size is None:
-            raise ValueError("index_codecs must give an index of fixed size: bytes and checksums")
-        return ShardIndex(chain, self.at_end, size)
+        return bound_index(chain, self.at_end)
 
     def decode(self, data: Bytes, chunk: ChunkType) -> npt.NDArray[Any]:
         """Decode a whole shard."""
@@ -246,6 +251,16 @@ class ShardingCodec(ArrayBytesCodec):
             yield tuple(
                 slice(c * n, (c + 1) * n) for c, n in zip(coords, self.chunk_shape, strict=True)
             )
+
+
+def bound_index(chain: CodecChain, at_end: bool) -> ShardIndex:
+    """Return the index that a chain encodes; ``ValueError`` where its size is not fixed."""
+    size = chain.decoded_size
+    for codec in chain.byte_codecs:
+        size = None if size is None else codec.encoded_size(size)
+    if size is None:
+        raise ValueError("index_codecs must give an index of fixed size: bytes and checksums")
+    return ShardIndex(chain, at_end, size)
 
 
 def _entry(codec: Codec) -> dict[str, Any]:

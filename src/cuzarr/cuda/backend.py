@@ -19,6 +19,7 @@ from cuzarr.cuda.runtime import DeviceArray, Runtime
 from cuzarr.cuda.shared import Shared
 from cuzarr.cuda.small import SmallReadPass, is_small
 from cuzarr.cuda.write_pass import CudaWritePass
+from cuzarr.cuda.write_value import device_value
 from cuzarr.engine.backend import Backend, ReadPass
 from cuzarr.engine.batch import Job
 from cuzarr.engine.pool import threads
@@ -80,9 +81,15 @@ class CudaBackend:
         check_elements(job.dtype)
         if self._host is not None and is_small(self.shared, job, out):
             return SmallReadPass(self.shared, self._host, job, out)
-        if out is None:
-            out = self.runtime.empty(job.plan.shape, job.dtype.newbyteorder("="))
-        return CudaReadPass(self.shared, job, out)
+        return CudaReadPass(self.shared, job, self.new_output(job) if out is None else out)
+
+    def new_output(self, job: Job) -> DeviceArray:
+        """Return a new C-contiguous device array."""
+        return self.runtime.empty(job.plan.shape, job.dtype.newbyteorder("="))
+
+    def place(self, job: Job, value: Any) -> DeviceArray:
+        """Return ``value`` as an array of this device, its broadcast dimensions of length 1."""
+        return device_value(self.shared, job, value)[0]
 
     def adopt(self, out: Any) -> DeviceArray:
         """Return an array of any library on this device, over the same memory."""

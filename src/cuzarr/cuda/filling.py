@@ -84,7 +84,9 @@ class Filler:
         self._parts: list[tuple[Inspection, Int64, Int64]] = []
 
     def takes(self, target: Target) -> bool:
-        """Whether a device can decode the chunks of an array."""
+        """Whether a device can decode the chunks of an array; they must all have one shape."""
+        if target.chain_of is not None:
+            return False
         steps = ChainSteps.of(target.chain)
         coded = steps.compressor is not None
         try:
@@ -114,7 +116,7 @@ class Filler:
         ShardIndexError, ChecksumError, StoreError
         """
         steps = ChainSteps.of(target.chain)
-        grid = grid_shape(shape, target.chunk_shape)
+        grid = grid_shape(shape, target.grid)
         self._steps.append((self._count, steps.host_codec))
         columns: list[tuple[Int64, ...]] = []
         for names, where, wave in self._waves(target, keys, coords):

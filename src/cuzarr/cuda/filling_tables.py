@@ -19,6 +19,7 @@ from cuzarr.cuda.inspected import Inspection, StreamCheck, Streams
 from cuzarr.cuda.memory import ALIGNMENT
 from cuzarr.engine.address import PlainAddress, ShardAddress
 from cuzarr.engine.resident import linear_positions
+from cuzarr.meta.edges import begin, length_of, on_axes
 from cuzarr.plan.chunk_plan import Int64
 
 
@@ -73,12 +74,17 @@ class ChunksOf:
         piece: EncodedWave,
     ) -> ChunksOf:  # fmt: skip
         """Return those of shards."""
-        per = np.array(address.chunks_per_shard, np.int64)
-        slots = np.indices(address.chunks_per_shard).reshape(len(per), -1).T
+        per = address.chunks_per_shard
+        begins, counts = on_axes(begin, coords, per), on_axes(length_of, coords, per)
+        counts = np.broadcast_to(counts, coords.shape)
+        slots: dict[tuple[int, ...], Int64] = {}
         columns: list[tuple[Int64, ...]] = []
         for j, name in enumerate(names):
-            entries = address.index.entries(name, piece.view(j))
-            inner = coords[j] * per + slots
+            entries = address.index_at(coords[j]).entries(name, piece.view(j))
+            shape = tuple(counts[j].tolist())
+            if shape not in slots:
+                slots[shape] = np.indices(shape).reshape(len(per), -1).T
+            inner = begins[j] + slots[shape]
             there = (entries != ABSENT).any(axis=1) & (inner < np.array(grid)).all(axis=1)
             starts, sizes = entries[there].astype(np.int64).T
             linear = linear_positions(inner[there], grid)

@@ -29,8 +29,11 @@ _WHY = "too small a read for a device"
 def is_small(shared: Shared, job: Job, out: DeviceArray | None) -> bool:
     """Whether the host backend should do a read; its output, if given, must be contiguous.
 
-    Of chunks that are kept in device memory, those are read there that need no decoding.
+    Of chunks that are kept in device memory, those are read there that need no decoding. The upload
+    of the result of a part would overwrite what other parts read.
     """
+    if job.plan.partial:
+        return False
     if resident_chunks(shared, job) is not None and ChainSteps.of(job.chain).compressor is None:
         return False
     decoded = job.plan.n_chunks * job.chain.chunk.nbytes

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from cuzarr import native
 from cuzarr.codecs.sharding import ShardIndex
 from cuzarr.engine.batch import Wave
 from cuzarr.errors import ShardIndexError, StoreError
+from cuzarr.meta.edges import Spacing, length_of, on_axes
 from cuzarr.meta.spec import ChunkKeyEncoding
 from cuzarr.plan.chunk_plan import Int64, PlanRows
 from cuzarr.plan.shards import (
@@ -76,11 +77,14 @@ class ShardAddress:
         Of the shards.
     store : Store
     index : ShardIndex
+        Of the largest shard.
     shape, chunk_shape : tuple of int
         Of the array and of its inner chunks.
-    chunks_per_shard : tuple of int
+    chunks_per_shard : tuple of (int or Edges)
     cache : bool
         Keep parsed indexes: right only while nobody writes.
+    index_of : callable, optional
+        Gives the index of a shard of so many chunks, where shards have several shapes.
     """
 
     def __init__(
@@ -90,18 +94,27 @@ class ShardAddress:
         index: ShardIndex,
         shape: tuple[int, ...],
         chunk_shape: tuple[int, ...],
-        chunks_per_shard: tuple[int, ...],
+        chunks_per_shard: tuple[Spacing, ...],
         *,
         cache: bool,
+        index_of: Callable[[tuple[int, ...]], ShardIndex] | None = None,
     ) -> None:
         self.plain, self.store, self.index = plain, store, index
         self.shape, self.chunk_shape = shape, chunk_shape
         self.chunks_per_shard = chunks_per_shard
+        self._index_of = index_of
         self._cache: dict[bytes, Entries] | None = {} if cache else None
 
     def group(self, coords: Int64) -> ShardGroups:
         """Group inner chunks, (n, d) int64, by shard."""
         return group_by_shard(coords, self.chunks_per_shard)
+
+    def index_at(self, shard: Int64) -> ShardIndex:
+        """Return the index of the shard at some grid coordinates, (d,) int64."""
+        if self._index_of is None:
+            return self.index
+        counts = on_axes(length_of, shard[None], self.chunks_per_shard)
+        return self._index_of(tuple(counts[0].tolist()))
 
     def chunks_in_array(self, shard_coords: Int64) -> Int64:
         """Count the inner chunks of each shard, (m, d) int64, that hold elements of the array."""
@@ -161,7 +174,9 @@ class ShardAddress:
                 data, status = answer.values[j], int(answer.statuses[j])
                 if data is None and status != Status.MISSING:
                     raise _index_error(batch.key(j), status)
-                entries = _MISSING if data is None else self.index.parse(batch.key(j), data)
+                entries = _MISSING
+                if data is not None:
+                    entries = self.index_at(shard_coords[i]).parse(batch.key(j), data)
                 if self._cache is not None:
                     if len(self._cache) >= at_once:
                         self._cache.clear()
@@ -170,10 +185,12 @@ class ShardAddress:
 
     def _index_requests(self, shard_coords: Int64) -> RequestBatch:
         whole = self.plain.keys(shard_coords)
-        n, size = len(whole), self.index.nbytes
+        size = np.full(len(whole), self.index.nbytes)
+        if self._index_of is not None:
+            size[:] = [self.index_at(shard).nbytes for shard in shard_coords]
         if self.index.at_end:
-            return RequestBatch(whole.keys, whole.offsets, np.full(n, -size), whole.lengths)
-        return RequestBatch(whole.keys, whole.offsets, whole.starts, np.full(n, size))
+            return RequestBatch(whole.keys, whole.offsets, -size, whole.lengths)
+        return RequestBatch(whole.keys, whole.offsets, whole.starts, size)
 
 
 def _index_error(key: str, status: int) -> Exception:

@@ -81,6 +81,14 @@ class Backend(Protocol):
 
     name: str  #: "cpu" or "cuda:N"
 
+    def new_output(self, job: Job) -> AnyArray:
+        """Return a new C-contiguous array for the result of a read."""
+        ...
+
+    def place(self, job: Job, value: AnyArray) -> AnyArray:
+        """Return a value to write as an array of the device, for several writes of parts of it."""
+        ...
+
     def begin_read(self, job: Job, out: AnyArray | None) -> ReadPass:
         """Start a read; ``out`` is an array of ``plan.shape`` on the device, or None."""
         ...

@@ -1,6 +1,7 @@
 """The read loop: plan, waves, fetch, decode, scatter. The same for every backend, one read or many.
 
-1. Each read is a pass of its backend over its waves.
+1. Each read is a pass of its backend over its waves; where chunks have several shapes, a pass for
+   each, all into the same output.
 2. The next wave is fetched before the current one is decoded, be it of the same read or of the
    next one; so at most two passes are open at a time.
 """
@@ -26,12 +27,24 @@ class Read:
     address : Address
     backend : Backend
     out : array of ``job.plan.shape`` on the backend's device, or None
+    parts : tuple of Job, or None
+        The same selection in jobs for chunks of one shape each, where the grid has several.
     """
 
     job: Job
     address: Address
     backend: Backend
     out: AnyArray | None = None
+    parts: tuple[Job, ...] | None = None
+
+    def passes(self) -> Iterator[tuple[Job, AnyArray | None, bool]]:
+        """Yield job and output of every pass, and whether it is the last one of the read."""
+        if not self.parts:
+            yield self.job, self.out, True
+            return
+        out = self.backend.new_output(self.job) if self.out is None else self.out
+        for part in self.parts:
+            yield part, out, part is self.parts[-1]
 
 
 def read(job: Job, address: Address, backend: Backend, out: AnyArray | None = None) -> AnyArray:
@@ -53,13 +66,14 @@ def read_each(reads: Iterable[Read]) -> Iterator[AnyArray]:
         Names the key of the first bad chunk.
     StoreError
     """
-    begun: list[tuple[ReadPass, Job]] = []
+    begun: list[tuple[ReadPass, Job, bool]] = []
     ahead: tuple[ReadPass, Any] | None = None
     try:
-        for one in reads:
-            steps = one.backend.begin_read(one.job, one.out)
-            begun.append((steps, one.job))
-            for wave in _waves(one.job, one.address, steps):
+        runs = ((read, *run) for read in reads for run in read.passes())
+        for one, job, out, last in runs:
+            steps = one.backend.begin_read(job, out)
+            begun.append((steps, job, last))
+            for wave in _waves(job, one.address, steps):
                 fetched = steps.fetch(wave)
                 if ahead is not None:
                     _scatter(*ahead)
@@ -68,13 +82,16 @@ def read_each(reads: Iterable[Read]) -> Iterator[AnyArray]:
                 if ahead is not None and ahead[0] is begun[0][0]:
                     _scatter(*ahead)
                     ahead = None
-                yield _finish(begun)
+                whole = begun[0][2]
+                result = _finish(begun)
+                if whole:
+                    yield result
         if ahead is not None:
             _scatter(*ahead)
         if begun:
             yield _finish(begun)
     except BaseException:
-        for steps, _ in begun:
+        for steps, *_ in begun:
             steps.abort()
         raise
 
@@ -83,9 +100,9 @@ def _scatter(steps: ReadPass, fetched: Any) -> None:
     steps.scatter(steps.decode(fetched))
 
 
-def _finish(begun: list[tuple[ReadPass, Job]]) -> AnyArray:
+def _finish(begun: list[tuple[ReadPass, Job, bool]]) -> AnyArray:
     """Finish the first; it stays in the list while that may fail."""
-    steps, job = begun[0]
+    steps, job, _ = begun[0]
     result = steps.finish().reshape(job.plan.out_shape)
     del begun[0]
     return result

@@ -17,6 +17,7 @@ import numpy as np
 
 from cuzarr.engine.address import PlainAddress
 from cuzarr.engine.batch import Wave
+from cuzarr.meta.edges import Spacing, find, on_axes
 from cuzarr.plan.chunk_plan import Int64, PlanRows
 from cuzarr.plan.grid import grid_shape
 from cuzarr.storage.base import RequestBatch, Store
@@ -71,15 +72,15 @@ class ResidentAddress(PlainAddress):
     plain : PlainAddress
         Of the stored objects.
     table : ChunkTable
-    chunks_per_shard : tuple of int, or None
+    chunks_per_shard : tuple of (int or Edges), or None
     """
 
     def __init__(
-        self, plain: PlainAddress, table: ChunkTable, chunks_per_shard: tuple[int, ...] | None
+        self, plain: PlainAddress, table: ChunkTable, chunks_per_shard: tuple[Spacing, ...] | None
     ) -> None:
         super().__init__(plain.prefix, plain.encoding)
         self._table = table
-        self._per = None if chunks_per_shard is None else np.array(chunks_per_shard, np.int64)
+        self._per = chunks_per_shard
 
     def wave(self, index: int, rows: PlanRows) -> Wave:
         """Return a wave with the numbers of its chunks."""
@@ -90,7 +91,7 @@ class ResidentAddress(PlainAddress):
         numbers[present] = table.numbers[found[present]]
         if self._per is None:
             return Wave(index, rows, self.keys(rows.coords), present, numbers)
-        keys = self.keys(rows.coords // self._per)
+        keys = self.keys(on_axes(find, rows.coords, self._per))
         starts, sizes = np.zeros_like(found), np.zeros_like(found)
         starts[present], sizes[present] = table.starts[found[present]], table.sizes[found[present]]
         requests = RequestBatch(keys.keys, keys.offsets, starts, sizes)
@@ -102,8 +103,8 @@ def resident_address(
     path: str,
     plain: PlainAddress,
     shape: Sequence[int],
-    chunk_shape: Sequence[int],
-    chunks_per_shard: tuple[int, ...] | None = None,
+    chunk_shape: Sequence[Spacing],
+    chunks_per_shard: tuple[Spacing, ...] | None = None,
 ) -> ResidentAddress | None:
     """Return the address of an array whose chunks its store keeps on a device, else None."""
     table = store.chunk_table(path) if isinstance(store, Resident) else None

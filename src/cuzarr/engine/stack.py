@@ -173,6 +173,8 @@ def _key(read: Read) -> Hashable | None:
     """Return what is equal for reads that may be stacked; None for one that may not."""
     job = read.job
     plan, chain = job.plan, job.chain
+    if read.parts is not None:
+        return None
     affine = plan.points is None and plan.boxes is None and type(chain) is CodecChain
     small = plan.n_chunks * chain.chunk.nbytes <= _SMALL_BYTES
     if not affine or not small or read.out is not None or job.dtype.hasobject:

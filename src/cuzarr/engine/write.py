@@ -32,8 +32,19 @@ def write(
     value: AnyArray,
     *,
     write_empty_chunks: bool,
+    parts: Sequence[Job] | None = None,
 ) -> None:
     """Write ``value``, of ``job.plan.shape`` or broadcast to it, to a planned selection.
+
+    Parameters
+    ----------
+    job : Job
+    address : PlainAddress or ShardAddress
+    backend : Backend
+    value : array
+    write_empty_chunks : bool
+    parts : sequence of Job, or None
+        The same selection in jobs for chunks of one shape each, where the grid has several.
 
     Raises
     ------
@@ -41,6 +52,19 @@ def write(
         A chunk that is only partly overwritten could not be read.
     ChunkEncodeError, StoreError
     """
+    if parts and len(parts) > 1:
+        value = backend.place(job, value)
+    for part in parts or (job,):
+        _write(part, address, backend, value, write_empty_chunks)
+
+
+def _write(
+    job: Job,
+    address: PlainAddress | ShardAddress,
+    backend: Backend,
+    value: AnyArray,
+    write_empty_chunks: bool,
+) -> None:
     steps = backend.begin_write(job, value, write_empty_chunks)
     storing = _Storing(job.store, at_once=job.plan.n_chunks == 1)
     begun: deque[_Begun] = deque()
@@ -111,6 +135,7 @@ class _Begun:
     gathered: Any
     names: list[str]
     kept: list[list[Bytes | None]]
+    indexes: list[ShardIndex]
 
 
 def _waves(job: Job, address: PlainAddress | ShardAddress, steps: WritePass) -> Iterator[Wave]:
@@ -121,15 +146,17 @@ def _waves(job: Job, address: PlainAddress | ShardAddress, steps: WritePass) -> 
 
 def _begin(job: Job, address: PlainAddress | ShardAddress, steps: WritePass, wave: Wave) -> _Begun:
     if not isinstance(address, ShardAddress):
-        return _Begun(wave, steps.gather(wave), [], [])
+        return _Begun(wave, steps.gather(wave), [], [], [])
     groups = address.group(wave.rows.coords)
     index = address.index
     wave = replace(
         wave, inner=InnerChunks(groups.shard_of, groups.slot, index.nbytes, index.at_end)
     )
     names = address.plain.keys(groups.shard_coords).key_list()
-    kept = _untouched(job, address, groups.shard_coords, groups.shard_of, wave.rows, names)
-    return _Begun(wave, steps.gather(wave), names, kept)
+    indexes = [address.index_at(coords) for coords in groups.shard_coords]
+    inside = address.chunks_in_array(groups.shard_coords)
+    kept = _untouched(job, inside, groups.shard_of, wave.rows, names, indexes)
+    return _Begun(wave, steps.gather(wave), names, kept, indexes)
 
 
 def _encode(
@@ -138,11 +165,11 @@ def _encode(
     """Return what is stored of a wave: keys, values, and what to call afterwards."""
     encoded = steps.encode(begun.gathered)
     if isinstance(address, ShardAddress):
-        return begun.names, _joined(address.index, begun, encoded), encoded.release
+        return begun.names, _joined(begun, encoded), encoded.release
     return encoded.wave.requests.key_list(), encoded.values, encoded.release
 
 
-def _joined(index: ShardIndex, begun: _Begun, encoded: EncodedWave) -> list[Bytes | None]:
+def _joined(begun: _Begun, encoded: EncodedWave) -> list[Bytes | None]:
     """Assemble the shards of a wave."""
     inner, kept = begun.wave.inner, begun.kept
     assert inner is not None
@@ -152,10 +179,11 @@ def _joined(index: ShardIndex, begun: _Begun, encoded: EncodedWave) -> list[Byte
     ):
         kept[shard][slot] = value
     shards: list[Bytes | None] = []
-    for i, (name, chunks) in enumerate(zip(begun.names, kept, strict=True)):
+    shards_of = zip(begun.names, kept, begun.indexes, strict=True)
+    for i, (name, chunks, index) in enumerate(shards_of):
         if all(chunk is None for chunk in chunks):
             shards.append(None)
-        elif alone[i] and i in encoded.shards:
+        elif alone[i] and i in encoded.shards and index.nbytes == inner.index_bytes:
             shard = encoded.shards[i]
             sizes = [-1 if chunk is None else memoryview(chunk).nbytes for chunk in chunks]
             place = slice(-index.nbytes, None) if index.at_end else slice(index.nbytes)
@@ -189,21 +217,19 @@ def _shard_waves(job: Job, address: ShardAddress, steps: WritePass) -> Iterator[
 
 def _untouched(
     job: Job,
-    address: ShardAddress,
-    shard_coords: Int64,
+    inside: Int64,
     shard_of: Int64,
     rows: PlanRows,
     names: list[str],
+    indexes: list[ShardIndex],
 ) -> list[list[Bytes | None]]:
     """Return, per shard, its encoded inner chunks; empty where every one is overwritten."""
-    slots = address.index.slots
-    inside = address.chunks_in_array(shard_coords)
-    overwritten = np.bincount(shard_of, weights=rows.complete, minlength=len(shard_coords))
+    overwritten = np.bincount(shard_of, weights=rows.complete, minlength=len(names))
     whole = overwritten >= inside
     found: list[list[Bytes | None]] = []
-    for name, complete in zip(names, whole.tolist(), strict=True):
+    for name, complete, index in zip(names, whole.tolist(), indexes, strict=True):
         data = None if complete else job.store.get(name)
-        found.append([None] * slots if data is None else list(address.index.split(name, data)))
+        found.append([None] * index.slots if data is None else list(index.split(name, data)))
     return found
 
 

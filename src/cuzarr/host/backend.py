@@ -25,20 +25,26 @@ class HostBackend:
     name = "cpu"
 
     def begin_read(self, job: Job, out: npt.NDArray[Any] | None) -> HostReadPass:
-        """Start a read into ``out``, or into a new C-contiguous array of ``job.dtype``.
+        """Start a read into ``out``, or into :meth:`new_output`."""
+        return HostReadPass(job, self.new_output(job) if out is None else out)
+
+    def new_output(self, job: Job) -> npt.NDArray[Any]:
+        """Return a new C-contiguous array of ``job.dtype``.
 
         Raises
         ------
         DeviceMemoryError
         """
-        if out is None:
-            try:
-                out = np.empty(job.plan.shape, job.dtype)
-            except (MemoryError, ValueError) as error:  # the latter past the address space
-                raise DeviceMemoryError(
-                    f"cannot allocate a result of shape {job.plan.shape} and data type {job.dtype}"
-                ) from error
-        return HostReadPass(job, out)
+        try:
+            return np.empty(job.plan.shape, job.dtype)
+        except (MemoryError, ValueError) as error:  # the latter past the address space
+            raise DeviceMemoryError(
+                f"cannot allocate a result of shape {job.plan.shape} and data type {job.dtype}"
+            ) from error
+
+    def place(self, job: Job, value: Any) -> npt.NDArray[Any]:  # noqa: ARG002
+        """Return ``value`` as a NumPy array."""
+        return to_numpy(value)
 
     def adopt(self, out: Any) -> npt.NDArray[Any]:
         """Return a NumPy array over the memory of ``out``, of NumPy or by DLPack."""

@@ -9,10 +9,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from operator import index
 from typing import Any
+
+from cuzarr.meta.edges import Edges, Spacing
 
 CHUNK_BYTES = 1 << 20
 SHARD_BYTES = 64 << 20
@@ -82,16 +84,16 @@ def inner_chunks(shards: Sequence[int], itemsize: int) -> tuple[int, ...]:
     return tuple(_divisor(shard, most) for shard, most in zip(shards, largest, strict=True))
 
 
-def normalize_chunks(chunks: Any, shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
-    """Turn a user's ``chunks=`` into a chunk shape.
+def normalize_chunks(chunks: Any, shape: Sequence[int], itemsize: int) -> tuple[Spacing, ...]:
+    """Turn a user's ``chunks=`` into a chunk grid.
 
     Parameters
     ----------
     chunks : object
         ``"auto"``, True or None: chosen by :func:`default_chunks`. False: one chunk. An int: that
         length along every axis. A sequence: one length per axis, None or -1 for a whole axis; axes
-        after its end are whole; an axis may also be given as the lengths of all its chunks
-        (as dask does) if these are equal but for a shorter last one.
+        after its end are whole. An axis may also be given as the lengths of all its chunks; if
+        these are equal but for a shorter last one, they are one length.
 
     Raises
     ------
@@ -112,7 +114,7 @@ def normalize_chunks(chunks: Any, shape: Sequence[int], itemsize: int) -> tuple[
         given = tuple(chunks)
     if len(given) > len(shape):
         raise ValueError(f"{len(given)} lengths for an array of {len(shape)} dimensions")
-    result = [_axis_length(value, length) for value, length in zip(given, whole, strict=False)]
+    result = [_axis_length(value, length) for value, length in zip(given, shape, strict=False)]
     return (*result, *whole[len(result) :])
 
 
@@ -125,22 +127,39 @@ def _divisor(shard: int, most: int) -> int:
     return shard
 
 
-def _axis_length(value: Any, whole: int) -> int:
+def _axis_length(value: Any, length_of_axis: int) -> Spacing:
+    whole = max(1, length_of_axis)
     if value is None:
         return whole
     if isinstance(value, bool):
         raise ValueError(f"a chunk length must be an integer, found {value}")  # noqa: TRY004
-    if isinstance(value, (tuple, list)):
-        edges = [_axis_length(edge, whole) for edge in value]
-        if not edges or any(edge != edges[0] for edge in edges[:-1]) or edges[-1] > edges[0]:
-            raise ValueError(f"chunks of different lengths are not supported: {value!r}"[:120])
-        return edges[0]
+    if isinstance(value, Edges):  # of another array: its last chunks may lie outside
+        if value.total < whole:
+            raise ValueError(f"the chunks cover {value.total} of {whole} elements")
+        return value
     try:
         length = index(value)
     except TypeError:
-        raise ValueError(f"a chunk length must be an integer, found {value!r}") from None
+        if not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
+            raise ValueError(f"a chunk length must be an integer, found {value!r}") from None  # noqa: TRY004
+        return _edges(value, length_of_axis)
     if length == -1:
         return whole
     if length < 1:
         raise ValueError(f"a chunk length must be at least 1, found {length}")
     return length
+
+
+def _edges(value: Iterable[Any], whole: int) -> Spacing:
+    """Return the chunks of an axis whose lengths are all given."""
+    try:
+        lengths = [index(edge) for edge in value]
+    except TypeError:
+        raise ValueError(f"a chunk length must be an integer, found {value!r}"[:120]) from None
+    edges = Edges(lengths)
+    if whole and edges.total != whole:
+        raise ValueError(f"the chunks cover {edges.total} of {whole} elements: {value!r}"[:120])
+    first, _ = edges.runs[0]
+    rest = edges.runs[1:]
+    equal = not rest or (len(rest) == 1 and rest[0][0] < first and rest[0][1] == 1)
+    return first if equal else edges

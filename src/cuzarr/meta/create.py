@@ -15,13 +15,15 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from cuzarr.meta import codec_specs, dtypes, fill, ml_types, v2, v3
+from cuzarr.meta import chunk_grid, codec_specs, dtypes, fill, ml_types, v2, v3
 from cuzarr.meta.chunking import default_chunks, default_shards, inner_chunks, normalize_chunks
 from cuzarr.meta.codec_args import CodecArguments, sharding
+from cuzarr.meta.edges import Edges, Spacing, common, largest, uniform
 from cuzarr.meta.problems import Problems, lengths, show
 from cuzarr.meta.spec import JSON, ArraySpec, CodecSpec, ZarrFormat
 
 DType = np.dtype[Any]
+Grid = tuple[Spacing, ...]
 
 DEFAULT_FILL: Final = object()  #: ``fill_value`` where the user names none
 V2_COMPRESSOR: Final[dict[str, JSON]] = {
@@ -67,7 +69,8 @@ def new_array_spec(
     chunks : object
         See :func:`~cuzarr.meta.chunking.normalize_chunks`. With ``shards``, of the inner chunks.
     shards : None, "auto", True, int or sequence of int
-        Shape of a stored object, a multiple of ``chunks``. v3 only.
+        Shape of a stored object, a multiple of ``chunks``; an axis may be a list of the lengths of
+        all shards. v3 only.
     fill_value : object
         ``DEFAULT_FILL``: zero (empty, NaT). None: v2 ``null``, and as ``DEFAULT_FILL`` in v3.
     codecs : sequence of codecs, or None
@@ -116,7 +119,7 @@ def new_array_spec(
         zarray: dict[str, JSON] = {
             "zarr_format": 2,
             "shape": list(parsed_shape),
-            "chunks": list(chunk_shape),
+            "chunks": list(_one_shape(chunk_shape, "chunks", "Zarr v2 has", problems)),
             "dtype": dtypes.to_v2(data_type),
             "compressor": args.v2_compressor(V2_COMPRESSOR),
             "filters": args.v2_filters(),
@@ -140,7 +143,8 @@ def new_array_spec(
     if codecs is not None and shards is not None and shards is not False:
         problems.add("shards", "cannot be given together with 'codecs'")
     if shard_shape is not None:
-        chain = (sharding(chunk_shape, chain),)
+        inner = _one_shape(chunk_shape, "chunks", "shards have", problems)
+        chain = (sharding(inner, chain),)
     data_type = dtypes.native(data_type)
     value = _fill_value(
         DEFAULT_FILL if fill_value is None else fill_value, data_type, serialized_by, problems
@@ -152,10 +156,7 @@ def new_array_spec(
         "node_type": "array",
         "shape": list(parsed_shape),
         "data_type": data_type_json,
-        "chunk_grid": {
-            "name": "regular",
-            "configuration": {"chunk_shape": list(shard_shape or chunk_shape)},
-        },
+        "chunk_grid": chunk_grid.document(shard_shape or chunk_shape),
         "chunk_key_encoding": {
             "name": encoding["name"], "configuration": {"separator": encoding["separator"]},
         },
@@ -208,14 +209,18 @@ def _data_type(dtype: Any, problems: Problems) -> tuple[DType, str | None] | Non
 
 def _grid(
     chunks: Any, shards: Any, shape: tuple[int, ...], itemsize: int, problems: Problems
-) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    """Return the shape of the (inner) chunks, and that of the shards, if there are any."""
+) -> tuple[Grid, Grid | None]:
+    """Return the (inner) chunks along each axis, and the shards, if there are any."""
     if shards is None or shards is False:
         return _chunks(chunks, shape, itemsize, problems), None
     if _is_auto(shards):
         inner = _chunks(chunks, shape, itemsize, problems)
-        return inner, default_shards(shape, inner, itemsize)
-    chunk_shape = None if _is_auto(chunks) else _chunks(chunks, shape, itemsize, problems)
+        units = _one_shape(inner, "chunks", "shards have", problems)
+        return inner, default_shards(shape, units, itemsize)
+    given = None if _is_auto(chunks) else _chunks(chunks, shape, itemsize, problems)
+    chunk_shape = None
+    if given is not None:
+        chunk_shape = _one_shape(given, "chunks", "shards have", problems)
     # A whole axis is rounded up to whole chunks.
     units = chunk_shape or (1,) * len(shape)
     whole = [-(-max(1, n) // unit) * unit for n, unit in zip(shape, units, strict=True)]
@@ -225,20 +230,35 @@ def _grid(
         problems.add("shards", str(error).replace("chunk", "shard"))
         return chunk_shape or shape, None
     if chunk_shape is None:
-        chunk_shape = inner_chunks(shard_shape, itemsize)
-    if any(shard % chunk for shard, chunk in zip(shard_shape, chunk_shape, strict=True)):
-        problems.add("shards", f"{shard_shape} is not a multiple of the chunk shape {chunk_shape}")
+        chunk_shape = inner_chunks(tuple(map(common, shard_shape)), itemsize)
+    if any(common(shard) % chunk for shard, chunk in zip(shard_shape, chunk_shape, strict=True)):
+        text = tuple(n.document() if isinstance(n, Edges) else n for n in shard_shape)
+        problems.add("shards", f"{text} is not a multiple of the chunk shape {chunk_shape}")
     return chunk_shape, shard_shape
 
 
-def _chunks(
-    chunks: Any, shape: tuple[int, ...], itemsize: int, problems: Problems
-) -> tuple[int, ...]:
+def _one_shape(grid: Grid, place: str, what: str, problems: Problems) -> tuple[int, ...]:
+    shape = uniform(grid)
+    if shape is None:
+        problems.add(place, f"{what} chunks of one shape only, found several lengths along an axis")
+        return tuple(map(largest, grid))
+    return shape
+
+
+def _chunks(chunks: Any, shape: tuple[int, ...], itemsize: int, problems: Problems) -> Grid:
+    chunks = _of_object(chunks, problems)
     try:
         return normalize_chunks(chunks, shape, itemsize)
     except (TypeError, ValueError) as error:
         problems.add("chunks", str(error))
         return default_chunks(shape, itemsize)
+
+
+def _of_object(chunks: Any, problems: Problems) -> Any:
+    """Return what an object of zarr-python for the metadata of a chunk grid says."""
+    if not callable(getattr(chunks, "to_dict", None)):
+        return chunks
+    return chunk_grid.parse(chunks.to_dict(), None, problems) or "auto"
 
 
 def _is_auto(given: Any) -> bool:

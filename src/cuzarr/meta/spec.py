@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from cuzarr.meta.edges import Spacing
+
 if TYPE_CHECKING:
     from cuzarr.meta.consolidated import Consolidated
 
@@ -57,7 +59,7 @@ class ArraySpec:
         What a read returns on the host. Native byte order in v3; as stored in v2 (``>f4``).
     chunk_shape : tuple of int
         Shape of one stored object: of a shard, where the chain has ``sharding_indexed``.
-        Every length is at least 1.
+        Every length is at least 1. Where chunks have several lengths, the longest ones.
     fill_value : numpy scalar or None
         None (v2 ``null``) reads as zero.
     codecs : tuple of CodecSpec
@@ -71,6 +73,8 @@ class ArraySpec:
     zarr_format : {2, 3}
     document : mapping
         The parsed document as stored (v2: ``.zarray``), so that what is not understood survives.
+    edges : tuple of (int or Edges), or None
+        The chunk grid, where the chunks along some axis have several lengths.
     """
 
     shape: tuple[int, ...]
@@ -84,6 +88,12 @@ class ArraySpec:
     order: Literal["C", "F"] = "C"
     zarr_format: ZarrFormat = 3
     document: Mapping[str, JSON] = field(default_factory=dict, compare=False)
+    edges: tuple[Spacing, ...] | None = None
+
+    @property
+    def grid(self) -> tuple[Spacing, ...]:
+        """The chunks along each dimension: one length, or :class:`Edges`."""
+        return self.chunk_shape if self.edges is None else self.edges
 
     @property
     def ndim(self) -> int:

@@ -17,6 +17,7 @@ from typing import Literal, cast
 
 from cuzarr.errors import MetadataError
 from cuzarr.meta import chunk_grid, codec_specs, dtypes, fill
+from cuzarr.meta.edges import Edges, largest
 from cuzarr.meta.problems import (
     Problems,
     attributes,
@@ -146,7 +147,7 @@ def _parse_array(document: Mapping[str, JSON], problems: Problems) -> ArraySpec:
     _unknown_fields(document, (*_COMMON, *_ARRAY_FIELDS), problems)
     if chunks is not None and dtype is not None:
         place = "chunk_grid.configuration.chunk_shape"
-        chunk_bytes(chunks, dtype.itemsize, place, problems)
+        chunk_bytes(tuple(map(largest, chunks)), dtype.itemsize, place, problems)
     problems.raise_if_any()
     assert shape is not None
     assert chunks is not None
@@ -155,7 +156,7 @@ def _parse_array(document: Mapping[str, JSON], problems: Problems) -> ArraySpec:
     return ArraySpec(
         shape=shape,
         dtype=dtype,
-        chunk_shape=chunks,
+        chunk_shape=tuple(map(largest, chunks)),
         fill_value=fill_value,
         codecs=codecs,
         key_encoding=encoding,
@@ -163,6 +164,7 @@ def _parse_array(document: Mapping[str, JSON], problems: Problems) -> ArraySpec:
         dimension_names=names,
         zarr_format=3,
         document=dict(document),
+        edges=chunks if any(isinstance(axis, Edges) for axis in chunks) else None,
     )
 
 
@@ -179,8 +181,7 @@ def _array_fields(spec: ArraySpec) -> dict[str, JSON]:
     if old is not None and chunk_grid.same(raw["chunk_grid"], old, spec):
         new["chunk_grid"] = raw["chunk_grid"]
     else:
-        configuration = {"chunk_shape": list(spec.chunk_shape)}
-        new["chunk_grid"] = {"name": "regular", "configuration": configuration}
+        new["chunk_grid"] = chunk_grid.document(spec.grid)
     if old is not None and old.key_encoding == spec.key_encoding:
         new["chunk_key_encoding"] = raw["chunk_key_encoding"]
     else:

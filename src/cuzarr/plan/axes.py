@@ -14,41 +14,49 @@ import numpy as np
 import numpy.typing as npt
 
 from cuzarr.errors import SelectionError
+from cuzarr.meta.edges import Edges, Spacing, begin, find
 from cuzarr.plan.chunk_plan import Axis, Int64
+from cuzarr.plan.grid import clipped
 from cuzarr.plan.grouping import freeze
 
 _CACHED_CHUNKS = 32  # an entry stays below two kilobytes
 _MOST_CHUNKS = 2**26  #: their columns take 4 GiB at the peak
 
 
-def affine_axis(start: int, count: int, step: int, length: int, chunk: int) -> Axis:
+def affine_axis(start: int, count: int, step: int, length: int, chunk: Spacing) -> Axis:
     """Return the axis of the positions ``start + i * step``, ``0 <= i < count``.
 
     Parameters
     ----------
     start, count, step : int
         All positions lie in ``0 <= position < length``; the step is not 0.
-    length, chunk : int
-        Of the array and of its chunks along this dimension.
+    length : int
+        Of the array along this dimension.
+    chunk : int or Edges
+        Of its chunks.
     """
     if count < 2:
         step = 1
     if not count:
         return _EMPTY
+    if isinstance(chunk, Edges):
+        return _edges_axis(start, count, step, length, chunk)
     if abs(step) * (count - 1) < _CACHED_CHUNKS * chunk:
         return _cached_axis(start, count, step, length, chunk)
     return _affine_axis(start, count, step, length, chunk)
 
 
-def index_axis(indices: Int64, length: int, chunk: int, *, distinct: bool = False) -> Axis:
+def index_axis(indices: Int64, length: int, chunk: Spacing, *, distinct: bool = False) -> Axis:
     """Return the axis of the positions ``indices``, in that order.
 
     Parameters
     ----------
     indices : (n,) int64
         In ``0 <= index < length``; unsorted and repeated ones allowed.
-    length, chunk : int
-        Of the array and of its chunks along this dimension.
+    length : int
+        Of the array along this dimension.
+    chunk : int or Edges
+        Of its chunks.
     distinct : bool
         No index occurs twice.
     """
@@ -60,7 +68,7 @@ def index_axis(indices: Int64, length: int, chunk: int, *, distinct: bool = Fals
     if step and (differences == step).all():
         return affine_axis(int(indices[0]), n, step, length, chunk)
 
-    of = indices // chunk
+    of = find(indices, chunk)
     if (differences >= 0).all():
         out_index = np.arange(n)
     else:
@@ -70,7 +78,7 @@ def index_axis(indices: Int64, length: int, chunk: int, *, distinct: bool = Fals
     count = np.diff(start, append=n)
     at = of[start]
     complete = _complete(indices, at, count, length, chunk, distinct)
-    offsets = indices - of * chunk
+    offsets = indices - begin(of, chunk)
     out = np.zeros(len(at), np.int64)
     freeze(at, start, count, out, complete, offsets, out_index)
     return Axis(at, start, count, out, 1, n, complete, offsets, out_index)
@@ -118,26 +126,61 @@ def _affine_axis(start: int, count: int, step: int, length: int, chunk: int) -> 
     return Axis(columns[0], columns[1], columns[2], columns[3], step, count, complete)
 
 
+def _edges_axis(start: int, count: int, step: int, length: int, edges: Edges) -> Axis:
+    """Return the axis of evenly spaced positions over chunks of several lengths."""
+    stride = abs(step)
+    low = start if step > 0 else start + (count - 1) * step
+    first, last = (int(edges.find(p)) for p in (low, low + (count - 1) * stride))
+    if last - first < count:
+        at = np.arange(first, first + _few(last - first + 1))
+    else:  # more chunks than elements
+        at = np.unique(edges.find(low + np.arange(_few(count)) * stride))
+    n = len(at)
+    base = edges.begin(at)
+    # Elements, in ascending order of position, that lie below each chunk; those skipped have none.
+    below = np.empty(n + 1, np.int64)
+    below[:n] = np.maximum(-((low - base) // stride), 0)
+    below[n] = count
+    touched = below[1:] > below[:n]
+    at, base, below = at[touched], base[touched], np.append(below[:n][touched], count)
+    columns = _columns(len(at))
+    columns[0] = at
+    np.subtract(below[1:], below[:-1], out=columns[2])
+    if step > 0:
+        columns[1] = low + below[:-1] * stride - base
+        columns[3] = below[:-1]
+    else:
+        columns[1] = low + (below[1:] - 1) * stride - base
+        columns[3] = count - below[1:]
+    complete = columns[2] == clipped(at, length, edges)
+    freeze(columns, complete)
+    return Axis(columns[0], columns[1], columns[2], columns[3], step, count, complete)
+
+
 _cached_axis = lru_cache(maxsize=4096)(_affine_axis)
 
 
 def _columns(n: int) -> Int64:
+    return np.empty((4, _few(n)), np.int64)
+
+
+def _few(n: int) -> int:
     if n > _MOST_CHUNKS:
         raise SelectionError(
             f"the selection touches {n} chunks along one axis, more than {_MOST_CHUNKS}: "
             "select in parts"
         )
-    return np.empty((4, n), np.int64)
+    return n
 
 
 def _complete(
-    indices: Int64, at: Int64, count: Int64, length: int, chunk: int, distinct: bool
+    indices: Int64, at: Int64, count: Int64, length: int, chunk: Spacing, distinct: bool
 ) -> npt.NDArray[np.bool_]:
-    size = np.minimum(length - at * chunk, chunk)
+    size = clipped(at, length, chunk)
     complete: npt.NDArray[np.bool_] = count >= size
     if not distinct and complete.any():
         # The distinct indices of each chunk: the same chunks, in the same ascending order.
-        _, unique = np.unique(np.unique(indices) // chunk, return_counts=True)
+        _, unique = np.unique(find(np.unique(indices), chunk), return_counts=True)
         complete = unique >= size
     return complete
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cuzarr.errors import BoundsCheckError, SelectionError
+from cuzarr.meta.edges import Spacing, begin
 from cuzarr.plan.chunk_plan import ChunkPlan
 from cuzarr.plan.grid import grid_shape
 from cuzarr.plan.selection import normalise_key, slice_bounds
@@ -21,16 +22,17 @@ from cuzarr.plan.separable import plan_items
 def plan_block(
     key: Any,
     shape: Sequence[int],
-    chunk_shape: Sequence[int],
-    block_shape: Sequence[int] | None = None,
+    chunk_shape: Sequence[Spacing],
+    block_shape: Sequence[Spacing] | None = None,
 ) -> ChunkPlan:
     """Plan a selection of blocks: ``z.blocks[0, 1:3]``.
 
     Parameters
     ----------
     key : int, slice of step 1, Ellipsis, or a tuple of them
-    shape, chunk_shape : sequence of int
-    block_shape : sequence of int, optional
+    shape : sequence of int
+    chunk_shape : sequence of (int or Edges)
+    block_shape : sequence of (int or Edges), optional
         What is counted, if not ``chunk_shape``: the shards of an array whose chunks are inner
         chunks.
 
@@ -62,5 +64,5 @@ def plan_block(
                 raise BoundsCheckError(
                     f"block {item} is out of bounds for axis {axis} with {n} block(s)"
                 )
-        items.append(slice(first * block, (first + count) * block))
+        items.append(slice(int(begin(first, block)), int(begin(first + count, block))))
     return plan_items(items, shape, chunk_shape)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from cuzarr.errors import BoundsCheckError, SelectionError
+from cuzarr.meta.edges import Spacing, find, on_axes
 from cuzarr.plan.chunk_plan import Boxes, ChunkPlan, Int64
 from cuzarr.plan.grouping import freeze, group_rows
 
@@ -22,7 +23,7 @@ _MOST_ROWS = 2**16  #: of one chunk; past it the chunk is decoded again
 
 
 def plan_boxes(
-    starts: Any, box: int | Sequence[int], shape: Sequence[int], chunk_shape: Sequence[int]
+    starts: Any, box: int | Sequence[int], shape: Sequence[int], chunk_shape: Sequence[Spacing]
 ) -> ChunkPlan:
     """Plan the reading of equal boxes, stacked along a new first axis.
 
@@ -32,7 +33,8 @@ def plan_boxes(
         First element of each box, in any order; boxes may overlap. ``(n,)`` where d is 1.
     box : int or sequence of int
         Shape of a box, d lengths; one integer stands for all of them.
-    shape, chunk_shape : sequence of int
+    shape : sequence of int
+    chunk_shape : sequence of (int or Edges)
 
     Raises
     ------
@@ -102,11 +104,11 @@ def _check_bounds(corners: Int64, lengths: tuple[int, ...], shape: Sequence[int]
         )
 
 
-def _group(corners: Int64, lengths: tuple[int, ...], chunk_shape: Sequence[int]) -> Boxes:
+def _group(corners: Int64, lengths: tuple[int, ...], chunk_shape: Sequence[Spacing]) -> Boxes:
     n, d = corners.shape
-    chunk, length = np.array(chunk_shape, np.int64), np.array(lengths, np.int64)
-    low = corners // chunk
-    number = (corners + (length - 1)) // chunk - low + 1
+    low = on_axes(find, corners, chunk_shape)
+    last = corners + (np.array(lengths, np.int64) - 1)
+    number = on_axes(find, last, chunk_shape) - low + 1
     each = number.prod(axis=1)
     if (each == 1).all():
         box, columns = np.arange(n), list(low.T)

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cuzarr.meta.edges import Spacing, begin, length_of, on_axes
+
 Int64 = npt.NDArray[np.int64]
 
 
@@ -139,6 +141,9 @@ class ChunkPlan:
     axes : tuple of Axis, empty for points and boxes
     points : Points or None
     boxes : Boxes or None
+    partial : bool
+        True for a part of a selection, which fills some elements of ``shape`` only: see
+        ``plan.unequal``.
     """
 
     shape: tuple[int, ...]
@@ -147,6 +152,7 @@ class ChunkPlan:
     axes: tuple[Axis, ...] = ()
     points: Points | None = None
     boxes: Boxes | None = None
+    partial: bool = False
 
     def wave_end(self, first: int, chunks: int) -> int:
         """Return the end of a wave that begins with chunk ``first`` and has at most ``chunks``."""
@@ -209,7 +215,8 @@ class Boxes:
     box : (rows,) int64
     starts : (boxes, d) int64
         First element of each box.
-    lengths, chunk_shape : tuple of int
+    lengths : tuple of int
+    chunk_shape : tuple of (int or Edges)
     """
 
     coords: Int64
@@ -217,7 +224,7 @@ class Boxes:
     box: Int64
     starts: Int64
     lengths: tuple[int, ...]
-    chunk_shape: tuple[int, ...]
+    chunk_shape: tuple[Spacing, ...]
 
     def wave_end(self, first: int, last: int) -> int:
         """Return an end, at most ``last``, such that the rows of the wave are not too many."""
@@ -228,17 +235,21 @@ class Boxes:
 
     def rows(self, first: int, last: int) -> PlanRows:
         """Expand chunks ``first <= i < last``; the axis of the boxes is the first one."""
-        begin, d = self.first[first], len(self.chunk_shape)
-        bounds = self.first[first : last + 1] - begin
+        at, d = self.first[first], len(self.chunk_shape)
+        bounds = self.first[first : last + 1] - at
         coords = self.coords[first:last]
-        box = self.box[begin : self.first[last]]
-        chunk = np.array(self.chunk_shape, np.int64)
+        box = self.box[at : self.first[last]]
         # where the box begins, from the first element of the chunk
-        begins = self.starts[box] - np.repeat(coords * chunk, np.diff(bounds), axis=0)
+        begins = self.starts[box] - np.repeat(
+            on_axes(begin, coords, self.chunk_shape), np.diff(bounds), axis=0
+        )
         start, count, out = (np.zeros((len(box), d + 1), np.int64) for _ in range(3))
         np.maximum(begins, 0, out=start[:, 1:])
         np.subtract(start[:, 1:], begins, out=out[:, 1:])
         begins += np.array(self.lengths, np.int64)
+        chunk = on_axes(length_of, coords, self.chunk_shape)
+        if len(chunk) > 1:
+            chunk = np.repeat(chunk, np.diff(bounds), axis=0)
         np.subtract(np.minimum(begins, chunk), start[:, 1:], out=count[:, 1:])
         out[:, 0], count[:, 0] = box, 1
         return PlanRows(

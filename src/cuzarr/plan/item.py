@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from cuzarr.errors import SelectionError
+from cuzarr.meta.edges import Spacing
 from cuzarr.plan.chunk_plan import ChunkPlan
 from cuzarr.plan.points import plan_coordinate_items, plan_mask
 from cuzarr.plan.selection import normalise_key
@@ -28,13 +29,14 @@ from cuzarr.plan.separable import plan_basic, plan_items
 _PLAIN = frozenset((int, slice, type(Ellipsis)))
 
 
-def plan_item(key: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> ChunkPlan:
+def plan_item(key: Any, shape: Sequence[int], chunk_shape: Sequence[Spacing]) -> ChunkPlan:
     """Plan what ``z[key]`` selects.
 
     Parameters
     ----------
     key : object
-    shape, chunk_shape : sequence of int
+    shape : sequence of int
+    chunk_shape : sequence of (int or Edges)
 
     Raises
     ------

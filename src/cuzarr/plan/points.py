@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cuzarr.errors import SelectionError
+from cuzarr.meta.edges import Edges, Spacing, begin, find, largest, length_of
 from cuzarr.plan.chunk_plan import ChunkPlan, Int64, Points
 from cuzarr.plan.grid import clipped_sizes
 from cuzarr.plan.grouping import freeze, group_rows, weighted_sum
 from cuzarr.plan.selection import Item, normalise_item, wrap_indices
 
 
-def plan_coordinate(key: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> ChunkPlan:
+def plan_coordinate(key: Any, shape: Sequence[int], chunk_shape: Sequence[Spacing]) -> ChunkPlan:
     """Plan a selection of single elements: ``z.vindex[rows, columns]``.
 
     Parameters
@@ -30,7 +31,8 @@ def plan_coordinate(key: Any, shape: Sequence[int], chunk_shape: Sequence[int]) 
     key : tuple of integers and integer arrays, one per dimension, broadcast against each other
         Or a single boolean array of the array's shape, see :func:`plan_mask`. Negative indices
         count from the end.
-    shape, chunk_shape : sequence of int
+    shape : sequence of int
+    chunk_shape : sequence of (int or Edges)
 
     Raises
     ------
@@ -46,7 +48,7 @@ def plan_coordinate(key: Any, shape: Sequence[int], chunk_shape: Sequence[int]) 
     return plan_coordinate_items(items, shape, chunk_shape)
 
 
-def plan_mask(mask: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> ChunkPlan:
+def plan_mask(mask: Any, shape: Sequence[int], chunk_shape: Sequence[Spacing]) -> ChunkPlan:
     """Plan the selection of the true elements of a boolean array, in C order.
 
     Raises
@@ -66,7 +68,7 @@ def plan_mask(mask: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> Ch
 
 
 def plan_coordinate_items(
-    items: Sequence[Item], shape: Sequence[int], chunk_shape: Sequence[int]
+    items: Sequence[Item], shape: Sequence[int], chunk_shape: Sequence[Spacing]
 ) -> ChunkPlan:
     """Plan a coordinate selection whose entries are normalised."""
     if len(items) != len(shape):
@@ -94,11 +96,11 @@ def _plan(
     indices: Sequence[Int64],
     out_shape: tuple[int, ...],
     shape: Sequence[int],
-    chunk_shape: Sequence[int],
+    chunk_shape: Sequence[Spacing],
     *,
     distinct: bool = False,
 ) -> ChunkPlan:
-    if prod(chunk_shape) > 2**63 - 1:
+    if prod(map(largest, chunk_shape)) > 2**63 - 1:
         raise SelectionError(f"chunks of shape {tuple(chunk_shape)} are too large to address")
     n = prod(out_shape)
     if n == 0:
@@ -117,15 +119,15 @@ def _points(
     indices: Sequence[Int64],
     out_shape: tuple[int, ...],
     shape: Sequence[int],
-    chunk_shape: Sequence[int],
+    chunk_shape: Sequence[Spacing],
     distinct: bool,
 ) -> Points:
-    columns = [index // chunk for index, chunk in zip(indices, chunk_shape, strict=True)]
+    columns = [find(index, chunk) for index, chunk in zip(indices, chunk_shape, strict=True)]
     inside = [
-        index - column * chunk
+        index - begin(column, chunk)
         for index, column, chunk in zip(indices, columns, chunk_shape, strict=True)
     ]
-    index = weighted_sum(inside, (0,) * len(inside), chunk_shape, out_shape).reshape(-1)
+    index = _offsets(inside, columns, chunk_shape, out_shape).reshape(-1)
     groups = group_rows(columns, out_shape)
     if groups.order is None:
         out_index = np.arange(len(index))
@@ -138,6 +140,23 @@ def _points(
     if not distinct and complete.any():
         complete &= _distinct(index, ptr, complete) >= size
     return Points(groups.coords, ptr, index, out_index, complete)
+
+
+def _offsets(
+    inside: Sequence[Int64],
+    columns: Sequence[Int64],
+    chunk_shape: Sequence[Spacing],
+    out_shape: tuple[int, ...],
+) -> Int64:
+    """Return the offset of each point in its flattened chunk, in the shape of the output."""
+    regular = [chunk for chunk in chunk_shape if not isinstance(chunk, Edges)]
+    if len(regular) == len(chunk_shape):
+        return weighted_sum(inside, (0,) * len(inside), regular, out_shape)
+    total: Int64 = np.zeros(out_shape, np.int64)
+    for offset, column, chunk in zip(inside, columns, chunk_shape, strict=True):
+        total *= length_of(column, chunk)
+        total += offset
+    return total
 
 
 def _distinct(index: Int64, ptr: Int64, wanted: npt.NDArray[np.bool_]) -> Int64:

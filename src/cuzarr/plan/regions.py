@@ -6,17 +6,19 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod
 
+from cuzarr.meta.edges import Spacing, begin, find, largest
+
 
 def regions(
-    shape: Sequence[int], block: Sequence[int], itemsize: int, nbytes: int
+    shape: Sequence[int], block: Sequence[Spacing], itemsize: int, nbytes: int
 ) -> Iterator[tuple[slice, ...]]:
     """Yield selections that cover an array, each of whole blocks, in C order.
 
     Parameters
     ----------
     shape : sequence of int
-    block : sequence of int
-        Shape of a stored object.
+    block : sequence of (int or Edges)
+        Of the stored objects.
     itemsize : int
     nbytes : int
         A selection holds at most as many bytes, unless one block is larger.
@@ -30,16 +32,29 @@ def regions(
     """
     if 0 in shape:
         return
-    batch = [min(length, n) for length, n in zip(block, shape, strict=True)]
+    most = [largest(n) for n in block]
+    batch = [min(length, n) for length, n in zip(most, shape, strict=True)]
     for axis in reversed(range(len(shape))):
         others = max(1, itemsize) * prod(batch[:axis]) * prod(batch[axis + 1 :])
-        fitting = max(1, nbytes // (others * block[axis])) * block[axis]
+        fitting = max(1, nbytes // (others * most[axis])) * most[axis]
         batch[axis] = min(shape[axis], fitting)
         if batch[axis] < shape[axis]:
             break
-    steps = [range(0, length, step) for length, step in zip(shape, batch, strict=True)]
-    for first in product(*steps):
-        yield tuple(
-            slice(a, min(a + step, length))
-            for a, step, length in zip(first, batch, shape, strict=True)
-        )
+    yield from product(*[pieces(0, *axis) for axis in zip(shape, block, batch, strict=True)])
+
+
+def pieces(first: int, end: int, block: Spacing, batch: int) -> Iterator[slice]:
+    """Cut the positions ``first <= i < end`` of an axis between blocks.
+
+    Parameters
+    ----------
+    first, end : int
+    block : int or Edges
+    batch : int
+        Most elements of a piece: at least the longest block, and whole blocks of one length.
+    """
+    while first < end:
+        limit = int(begin(find(first, block), block)) + batch
+        last = end if limit >= end else int(begin(find(limit, block), block))
+        yield slice(first, last)
+        first = last

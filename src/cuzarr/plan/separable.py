@@ -11,6 +11,7 @@ from math import prod
 from typing import Any
 
 from cuzarr.errors import SelectionError
+from cuzarr.meta.edges import Spacing
 from cuzarr.plan.axes import affine_axis, index_axis
 from cuzarr.plan.chunk_plan import Axis, ChunkPlan
 from cuzarr.plan.selection import (
@@ -23,14 +24,15 @@ from cuzarr.plan.selection import (
 )
 
 
-def plan_basic(key: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> ChunkPlan:
+def plan_basic(key: Any, shape: Sequence[int], chunk_shape: Sequence[Spacing]) -> ChunkPlan:
     """Plan a selection of integers, slices and ``...``.
 
     Parameters
     ----------
     key : int, slice, Ellipsis, or a tuple of them
         Integers drop their dimension from the result; missing dimensions are taken in full.
-    shape, chunk_shape : sequence of int
+    shape : sequence of int
+    chunk_shape : sequence of (int or Edges)
 
     Raises
     ------
@@ -42,7 +44,7 @@ def plan_basic(key: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> Ch
     return plan_items(normalise_key(key, len(shape)), shape, chunk_shape, arrays=False)
 
 
-def plan_orthogonal(key: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> ChunkPlan:
+def plan_orthogonal(key: Any, shape: Sequence[int], chunk_shape: Sequence[Spacing]) -> ChunkPlan:
     """Plan a selection that is applied dimension by dimension: ``z.oindex[rows, columns]``.
 
     Parameters
@@ -50,7 +52,8 @@ def plan_orthogonal(key: Any, shape: Sequence[int], chunk_shape: Sequence[int]) 
     key : int, slice, Ellipsis, 1-d array of integers or booleans, or a tuple of them
         Integer arrays may be unsorted, repeat themselves and count from the end; a boolean array
         has the length of its dimension.
-    shape, chunk_shape : sequence of int
+    shape : sequence of int
+    chunk_shape : sequence of (int or Edges)
 
     Raises
     ------
@@ -62,7 +65,7 @@ def plan_orthogonal(key: Any, shape: Sequence[int], chunk_shape: Sequence[int]) 
     return plan_items(normalise_key(key, len(shape)), shape, chunk_shape)
 
 
-def full_plan(shape: Sequence[int], chunk_shape: Sequence[int]) -> ChunkPlan:
+def full_plan(shape: Sequence[int], chunk_shape: Sequence[Spacing]) -> ChunkPlan:
     """Plan the selection of everything."""
     return plan_basic((), shape, chunk_shape)
 
@@ -70,7 +73,7 @@ def full_plan(shape: Sequence[int], chunk_shape: Sequence[int]) -> ChunkPlan:
 def plan_items(
     items: Sequence[Item],
     shape: Sequence[int],
-    chunk_shape: Sequence[int],
+    chunk_shape: Sequence[Spacing],
     *,
     arrays: bool = True,
 ) -> ChunkPlan:

@@ -1,7 +1,8 @@
 """Addresses of inner chunks: which shard, and where in its index.
 
 1. A plan of a sharded array is made over the grid of inner chunks; a shard holds
-   ``chunks_per_shard`` of them along each dimension.
+   ``chunks_per_shard`` of them along each dimension. Where shards have several lengths these are
+   edges, whose unit is an inner chunk; the inner chunks all have one shape.
 2. :func:`shard_address` splits grid coordinates into shard and slot, the C order position in the
    shard's index (Zarr v3 ``sharding_indexed``, "index format").
 3. :func:`group_by_shard` names each shard once, so that its index is read once.
@@ -15,8 +16,9 @@ from math import prod
 
 import numpy as np
 
+from cuzarr.meta.edges import Edges, Spacing, begin, find, length_of, on_axes
 from cuzarr.plan.chunk_plan import Int64
-from cuzarr.plan.grid import grid_shape
+from cuzarr.plan.grid import clipped, grid_shape
 from cuzarr.plan.grouping import freeze, group_rows, linear_ids, weighted_sum
 
 
@@ -39,29 +41,35 @@ class ShardGroups:
     slot: Int64
 
 
-def shard_address(coords: Int64, chunks_per_shard: Sequence[int]) -> tuple[Int64, Int64]:
+def shard_address(coords: Int64, chunks_per_shard: Sequence[Spacing]) -> tuple[Int64, Int64]:
     """Split grid coordinates of inner chunks into shard and slot.
 
     Parameters
     ----------
     coords : (n, d) int64
         Grid coordinates of inner chunks.
-    chunks_per_shard : (d,) int
+    chunks_per_shard : d times int or Edges
 
     Returns
     -------
     shard_coords : (n, d) int64
     slot : (n,) int64
     """
-    per = np.array(chunks_per_shard, np.int64)
-    shard = coords // per
-    columns = list((coords - shard * per).T)
-    slot = weighted_sum(columns, (0,) * len(per), tuple(chunks_per_shard), (len(coords),))
+    shard = on_axes(find, coords, chunks_per_shard)
+    within = coords - on_axes(begin, shard, chunks_per_shard)
+    regular = [per for per in chunks_per_shard if not isinstance(per, Edges)]
+    if len(regular) == len(chunks_per_shard):
+        slot = weighted_sum(list(within.T), (0,) * len(regular), regular, (len(coords),))
+    else:
+        slot = np.zeros(len(coords), np.int64)
+        for a, per in enumerate(chunks_per_shard):
+            slot *= length_of(shard[:, a], per)
+            slot += within[:, a]
     freeze(shard, slot)
     return shard, slot
 
 
-def group_by_shard(coords: Int64, chunks_per_shard: Sequence[int]) -> ShardGroups:
+def group_by_shard(coords: Int64, chunks_per_shard: Sequence[Spacing]) -> ShardGroups:
     """Find the distinct shards of inner chunks, and the address of every inner chunk in them."""
     shard, slot = shard_address(coords, chunks_per_shard)
     n = len(shard)
@@ -93,7 +101,7 @@ def inner_chunks_in_array(
     shard_coords: Int64,
     shape: Sequence[int],
     chunk_shape: Sequence[int],
-    chunks_per_shard: Sequence[int],
+    chunks_per_shard: Sequence[Spacing],
 ) -> Int64:
     """Count the inner chunks of each shard that hold elements of the array.
 
@@ -102,7 +110,7 @@ def inner_chunks_in_array(
     shard_coords : (m, d) int64
     shape, chunk_shape : sequence of int
         Of the array and of its inner chunks.
-    chunks_per_shard : (d,) int
+    chunks_per_shard : d times int or Edges
 
     Returns
     -------
@@ -111,6 +119,6 @@ def inner_chunks_in_array(
     counts = np.ones(len(shard_coords), np.int64)
     grid = grid_shape(shape, chunk_shape)
     for a, (n, per) in enumerate(zip(grid, chunks_per_shard, strict=True)):
-        counts *= np.minimum(n - shard_coords[:, a] * per, per)
+        counts *= clipped(shard_coords[:, a], n, per)
     freeze(counts)
     return counts

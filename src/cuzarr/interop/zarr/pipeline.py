@@ -273,7 +273,7 @@ def _plan(
     out_shape: tuple[int, ...] | None,
 ) -> ChunkPlan:
     outer = target.outer.chunk.shape
-    return plan_batch(items, outer, target.chunk_shape, drop_axes, out_shape)
+    return plan_batch(items, outer, target.chain.chunk.shape, drop_axes, out_shape)
 
 
 def _plan_groups(
@@ -315,8 +315,10 @@ def _address(
     shards = target.address
     if not isinstance(shards, ShardAddress):
         return KeyAddress(keys)
+    inner = shards.chunk_shape
+    per_shard = tuple(n // k for n, k in zip(target.outer.chunk.shape, inner, strict=True))
     return KeyShardAddress(
-        keys, store, shards.index, shards.shape, shards.chunk_shape, shards.chunks_per_shard,
+        keys, store, shards.index, shards.shape, inner, per_shard,
         [item[4] for item in items],
     )  # fmt: skip
 
