@@ -1,9 +1,13 @@
-"""Batched decompression of the streams of a wave: nvCOMP, and the check of what it reports.
+"""Batched decompression of the streams of a wave, and the check of what the decoder reports.
 
-All streams of a format are one call, unless its temporary memory would be too much.
+1. All streams of a format of nvCOMP are one call, unless its temporary memory would be too much.
+2. ``kernels/lz77.cu`` has what nvCOMP has not, or not safely: blosclz, and snappy, of which damaged
+   streams make nvCOMP 6.0 leave its memory.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +17,8 @@ from cuzarr.cuda.memory import Tables
 from cuzarr.cuda.runtime import NvComp, Runtime, Stream
 
 Pointers = npt.NDArray[np.uint64]
+#: Kernels of formats.
+OWN: Final = {"Blosclz": "blosclz_decompress", "Snappy": "snappy_decompress"}
 
 
 class Decompression:
@@ -24,6 +30,7 @@ class Decompression:
     tables : Tables
         The tables are added to it.
     fmt : str
+        Of nvCOMP, or of ``OWN``.
     sources, targets : (n,) uint64
         Device pointers, aligned as nvCOMP wants it.
     streams : Streams
@@ -66,7 +73,14 @@ class Decompression:
         actual, statuses = int(sent.pointer(self._actual)), int(sent.pointer(self._statuses))
         # A decoder that stops early must not leave a status of an earlier use behind.
         self._runtime.memset(statuses, 0xFF, 4 * n, stream)
-        self._decompress(src, size, length, actual, dst, statuses, stream)
+        if self._fmt in OWN:
+            args: tuple[np.generic, ...] = (
+                *(np.uint64(pointer) for pointer in (src, size, length, actual)), np.int64(n),
+                np.uint64(dst), np.uint64(statuses),
+            )  # fmt: skip
+            self._runtime.launch(OWN[self._fmt], -(-n // 8), 256, args, stream)
+        else:
+            self._decompress(src, size, length, actual, dst, statuses, stream)
         args = (
             *(np.uint64(pointer) for pointer in (statuses, actual, length, owner)), np.int64(n),
             self._base, np.uint64(0), self._first_bad,

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cuzarr.cuda.checks import STORED_BYTES, Segments, add_check
-from cuzarr.cuda.decompress import Decompression
+from cuzarr.cuda.decompress import OWN, Decompression
 from cuzarr.cuda.elements import Delta, ElementStep
 from cuzarr.cuda.fetch import EncodedWave
 from cuzarr.cuda.filters import add_delta, add_program
@@ -256,8 +256,8 @@ class DeviceDecode:
         self, tables: Tables, fmt: str, streams: Streams, staged: Pointers, stream: Stream
     ) -> None:
         sources, sizes = self._sources(streams), streams.size
-        assert self._runtime.nvcomp is not None
-        alignment = self._runtime.nvcomp.alignments(fmt)[0]
+        nvcomp = self._runtime.nvcomp
+        alignment = nvcomp.alignments(fmt)[0] if nvcomp and fmt not in OWN else 1
         if alignment > 1 and (sources % alignment != 0).any():
             room = -(-sizes // alignment) * alignment
             ends = np.cumsum(room)

@@ -91,7 +91,7 @@ class Inspection:
     outer : (n,) bool array
         Rows whose checksums in front of the compressor are to be verified on the device.
     streams : dict of str to Streams
-        By nvCOMP format; "raw" for those to be copied, "blosclz" for those of the own kernel.
+        By format, of nvCOMP or ``decompress.OWN``; "raw" for those to be copied.
     checks : list of StreamCheck
     shuffled : dict of int to Blocks
         By kind of shuffle.

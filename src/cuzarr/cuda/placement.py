@@ -20,8 +20,10 @@ from cuzarr.engine.report import Where
 Mode = Literal["checked", "trusted", "host"]
 MODES: Final = ("checked", "trusted", "host")
 
-#: Least number of independent streams at the same time, by nvCOMP format. Provisional, see above.
-MIN_STREAMS: Final[Mapping[str, int]] = {"LZ4": 64, "Zstd": 256, "Deflate": 256}
+#: Least number of independent streams at the same time, by format. Provisional, see above.
+MIN_STREAMS: Final[Mapping[str, int]] = {
+    "LZ4": 64, "Zstd": 256, "Deflate": 64, "Snappy": 64, "Blosclz": 64,
+}  # fmt: skip
 
 
 class Placement:
