@@ -24,6 +24,7 @@ from cuzarr.engine.report import DevicePlan
 from cuzarr.engine.target import bind
 from cuzarr.errors import ShapeMismatchError
 from cuzarr.meta import chunk_grid
+from cuzarr.meta.problems import MAX_LENGTH
 from cuzarr.meta.spec import ArraySpec, ZarrFormat
 from cuzarr.plan import grid_shape, pieces, regions
 from cuzarr.storage.base import Store
@@ -279,8 +280,8 @@ class Array(Description):
             raise ShapeMismatchError(f"cannot resize {self.ndim} dimensions to shape {new}")
         lengths = []
         for length in new:
-            if not isinstance(length, int | np.integer) or length < 0:
-                raise ValueError(f"lengths must be integers of at least 0, not {length!r}")
+            if not isinstance(length, int | np.integer) or not 0 <= length <= MAX_LENGTH:
+                raise ValueError(f"lengths must be integers from 0 to 2**63 - 1, not {length!r}")
             lengths.append(int(length))
         # What a grid of several lengths is grown by must hold whole inner chunks.
         units = self._target.chain.chunk.shape if self.is_sharded else (1,) * self.ndim

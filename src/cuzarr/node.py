@@ -61,7 +61,7 @@ class Node:
     @property
     def attrs(self) -> Attributes:
         """User attributes; a change is stored at once, assigning replaces all of them."""
-        return Attributes(lambda: self._spec.attributes, self._save_attributes)
+        return Attributes(self._load_attributes, self._save_attributes)
 
     @attrs.setter
     def attrs(self, values: Mapping[str, Any]) -> None:
@@ -81,6 +81,10 @@ class Node:
         )
 
     __hash__ = None  # type: ignore[assignment]  # equal nodes may change
+
+    def _load_attributes(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._spec.attributes
+        return found
 
     def _save_attributes(self, attributes: dict[str, Any]) -> None:
         self._check_writable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -299,7 +300,8 @@ def test_values_of_other_libraries() -> None:
     [
         ((), TypeError, "needs a shape, once"),
         (((2, 2, 2),), cuzarr.errors.ShapeMismatchError, "2 dimensions to shape"),
-        (((-1, 2),), ValueError, "at least 0, not -1"),
+        (((-1, 2),), ValueError, "from 0 to 2.* not -1"),
+        (((2**63, 2),), ValueError, "from 0 to 2.* not 9223372036854775808"),
         (((2.0, 2),), ValueError, "must be integers"),
     ],
 )
@@ -335,3 +337,9 @@ def test_config_of_an_array(z: cuzarr.Array) -> None:
     changed = z.with_config({"write_empty_chunks": True})
     assert changed.config.write_empty_chunks
     assert changed.config.order == z.order
+
+
+def test_attributes_and_brackets_pickle_with_their_array(z: cuzarr.Array) -> None:
+    z.attrs["unit"] = "m"
+    assert pickle.loads(pickle.dumps(z.attrs)).asdict() == {"unit": "m"}
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(z.oindex))[[5, 0]], DATA[[5, 0]])
