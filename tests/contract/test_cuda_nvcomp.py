@@ -168,3 +168,21 @@ def test_five_has_other_names(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls[-1] == ("nvcompBatchedZstdDecompressGetTempSizeAsync", 5)
     found.decompress("Zstd", 1, 2, 3, 4, 5, 6, 7, 8, 9, None)
     assert calls[-1] == ("nvcompBatchedZstdDecompressAsync", 11)
+
+
+def test_no_library_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str, mode: int) -> Any:
+        raise OSError(name)
+
+    monkeypatch.setattr(nvcomp, "_wheel_folders", list)
+    monkeypatch.setattr(nvcomp.ctypes, "CDLL", refuse)
+    assert nvcomp.find_library() is None
+    assert nvcomp.load.__wrapped__() is None
+
+
+def test_a_library_that_gives_no_version(
+    library: nvcomp.NvCompLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "_bind", lambda *_: lambda _: 7)
+    with pytest.raises(MissingPackageError, match=r"gives no version \(status 7\)"):
+        library._properties()

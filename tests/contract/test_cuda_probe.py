@@ -197,3 +197,35 @@ def test_importing_the_backend_imports_neither_cupy_nor_nvcomp() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == ["[]", "[]"]
+
+
+def test_distributions_that_are_installed() -> None:
+    assert probing._installed("numpy")
+    assert not probing._installed("no-such-distribution")
+
+
+def test_a_device_that_nvml_cannot_name() -> None:
+    class Nvml:
+        handle, uuid = 0, 0
+
+        def nvmlDeviceGetHandleByIndex_v2(self, index: int, handle: Any) -> int:
+            return self.handle
+
+        def nvmlDeviceGetUUID(self, handle: Any, text: Any, size: int) -> int:
+            text.value = b"GPU-1"
+            return self.uuid
+
+    nvml = Nvml()
+    assert probing._uuid(nvml, 0) == "GPU-1"
+    nvml.uuid = 3
+    assert probing._uuid(nvml, 0) == ""
+    nvml.handle = 3
+    assert probing._uuid(nvml, 0) == ""
+
+
+def test_a_forked_process_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, Driver(UUIDS, (13, 0)))
+    monkeypatch.setitem(probing._fork, "done", False)
+    assert probe().count == 2
+    probing._after_fork()
+    assert probe() == Probe(0, probing.FORKED)

@@ -192,3 +192,29 @@ def test_sources_that_are_nowhere_say_where_they_were_sought(monkeypatch, tmp_pa
     (installed / "x.cu").write_text("x")
     (installed / "README.md").write_text("not a source")
     assert kernels.kernel_sources() == {"x.cu": "x"}
+
+
+def test_a_cache_entry_appears_whole_or_not_at_all(monkeypatch, tmp_path):
+    def fail(*_):
+        raise OSError(28, "no space left on device")
+
+    monkeypatch.setattr(kernels.os, "replace", fail)
+    with pytest.raises(OSError, match="no space"):
+        kernels._keep(tmp_path / "cache" / "entry.cubin", b"cubin")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_the_toolkit_of_the_environment_is_a_candidate(monkeypatch):
+    monkeypatch.delenv("CUZARR_NVRTC", raising=False)
+    monkeypatch.setenv("CUDA_HOME", "/opt/toolkit")
+    assert "/opt/toolkit/lib64/libnvrtc.so" in kernels._candidates()
+
+
+def test_errors_of_nvrtc_are_told_in_its_words():
+    class Library:
+        class nvrtcGetErrorString:
+            def __new__(cls, status):
+                return f"NVRTC_ERROR_{status}".encode()
+
+    with pytest.raises(DeviceError, match="NVRTC_ERROR_5"):
+        kernels._check(Library, 5)
