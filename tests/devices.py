@@ -52,8 +52,23 @@ def use_device(
         yield "cuda:0"
 
 
+@contextmanager
+def use_two_devices(seed: int = 1, **options: Any) -> Iterator[tuple[CudaBackend, CudaBackend]]:
+    """Make "cuda:0" and "cuda:1" stand for two emulated devices; yields their backends."""
+    first, second = (
+        CudaBackend(EmulatedRuntime(seed + i, number=i), placement=ALWAYS, **options)
+        for i in range(2)
+    )
+    found = Probe(2, "2 emulated devices")
+    with (
+        mock.patch.object(cuda, "open_backend", side_effect=lambda n, _=None: (first, second)[n]),
+        mock.patch.object(device_module, "probe", return_value=found),
+    ):
+        yield first, second
+
+
 def to_numpy(value: Any) -> Any:
     """Return a result as a NumPy array or scalar."""
     if isinstance(value, EmulatedArray):
-        return cuda.open_backend(0).runtime.to_host(value)
+        return value.runtime.to_host(value)
     return value if isinstance(value, np.ndarray | np.generic) else value.get()

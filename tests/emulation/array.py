@@ -36,6 +36,9 @@ class EmulatedArray:
         self.runtime, self.buffer, self.ptr = runtime, buffer, ptr
         self.shape, self.strides, self.dtype = shape, strides, dtype
 
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, self.runtime.number  # kDLCUDA
+
     @property
     def ndim(self) -> int:
         return len(self.shape)

@@ -78,7 +78,8 @@ class EmulatedNvComp(EmulatedCompression):
             device.view(statuses, 4 * n, WRITE)[:] = status.view(np.uint8)
             device.view(out_actual, 8 * n, WRITE)[:] = actual.view(np.uint8)
 
-        self.runtime.scheduler.push(stream, f"nvcompBatched{fmt}Decompress of {n}", run)
+        with self.runtime.entered(stream):
+            self.runtime.scheduler.push(stream, f"nvcompBatched{fmt}Decompress of {n}", run)
 
     def _one(self, fmt: str, source: int, size: int, capacity: int, target: int) -> tuple[int, int]:
         device = self.runtime.device

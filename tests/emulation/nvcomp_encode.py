@@ -81,7 +81,8 @@ class EmulatedCompression:
             device.view(out_bytes, 8 * n, WRITE)[:] = sizes.view(np.uint8)
             device.view(statuses, 4 * n, WRITE)[:] = 0
 
-        self.runtime.scheduler.push(stream, f"nvcompBatched{fmt}Compress of {n}", run)
+        with self.runtime.entered(stream):
+            self.runtime.scheduler.push(stream, f"nvcompBatched{fmt}Compress of {n}", run)
 
     def _one_stream(self, fmt: str, algorithm: int, max_chunk: int, room: int, source: int,
                     size: int, target: int) -> int:  # fmt: skip

@@ -95,7 +95,7 @@ class EmulatedRuntime:
     def __init__(self, seed: int = 0, *, nvcomp: bool = True, capacity: int = 1 << 30,
                  on_undefined: str = "raise", arch: str = "sm_90",
                  kernels: Path = KERNELS, number: int = 0) -> None:  # fmt: skip
-        self.name = f"cuda:{number}"
+        self.name, self.number = f"cuda:{number}", number
         self.arch = arch
         self.device = device(kernels)
         self.device.join()
@@ -119,7 +119,7 @@ class EmulatedRuntime:
     # ---- streams and events
 
     def new_stream(self) -> Stream:
-        with self._enter():
+        with self.entered():
             return self.scheduler.new_stream()
 
     def caller_stream(self) -> Stream:
@@ -135,19 +135,19 @@ class EmulatedRuntime:
             self._caller = previous
 
     def record(self, stream: Stream) -> Event:
-        with self._enter(stream):
+        with self.entered(stream):
             return self.scheduler.record(stream)
 
     def stream_wait(self, stream: Stream, event: Event) -> None:
-        with self._enter(stream):
+        with self.entered(stream):
             self.scheduler.stream_wait(stream, event)
 
     def wait_event(self, event: Event) -> None:
-        with self._enter(event.stream):
+        with self.entered(event.stream):
             self.scheduler.host_wait(event)
 
     def event_done(self, event: Event) -> bool:
-        with self._enter(event.stream):
+        with self.entered(event.stream):
             return self.scheduler.poll(event)
 
     # ---- memory
@@ -156,7 +156,7 @@ class EmulatedRuntime:
         nbytes = int(nbytes)
         if nbytes < 0:
             raise EmulationError(f"an allocation of {nbytes} bytes")
-        with self._enter(stream):
+        with self.entered(stream):
             if self.in_use + nbytes > self.capacity:
                 raise DeviceMemoryError(
                     f"{self.name}: {nbytes} bytes asked for, {self.capacity - self.in_use} of "
@@ -184,7 +184,7 @@ class EmulatedRuntime:
 
     def upload(self, dst: int, src: PinnedBuffer | npt.NDArray[Any], nbytes: int,
                stream: Stream, *, src_offset: int = 0) -> None:  # fmt: skip
-        with self._enter(stream):
+        with self.entered(stream):
             host = _HostBytes(src, src_offset, int(nbytes))
             snapshot = host.view().tobytes()
 
@@ -197,7 +197,7 @@ class EmulatedRuntime:
             self.scheduler.push(stream, f"upload of {nbytes} bytes", run)
 
     def download(self, dst: npt.NDArray[Any], src: int, nbytes: int, stream: Stream) -> None:
-        with self._enter(stream):
+        with self.entered(stream):
             host = _HostBytes(dst, 0, int(nbytes), writable=True)
             host.view()[:] = HOST_POISON
 
@@ -215,7 +215,7 @@ class EmulatedRuntime:
     def memset(self, dst: int, value: int, nbytes: int, stream: Stream) -> None:
         if not 0 <= value <= 255:
             raise EmulationError(f"memset with {value}, which is not a byte")
-        with self._enter(stream):
+        with self.entered(stream):
 
             def run() -> None:
                 self.device.view(dst, nbytes, WRITE)[:] = value
@@ -244,7 +244,7 @@ class EmulatedRuntime:
         for i, value in enumerate(args):
             raw = np.frombuffer(value.tobytes(), np.uint8)
             words[i : i + 1].view(np.uint8)[: len(raw)] = raw
-        with self._enter(stream):
+        with self.entered(stream):
             seed = self.scheduler.random.getrandbits(30)
 
             def run() -> None:
@@ -269,9 +269,9 @@ class EmulatedRuntime:
 
     def to_device(self, value: Any) -> EmulatedArray:
         if isinstance(value, EmulatedArray):
-            if value.runtime is not self:
-                raise EmulationError("an array of another device")
-            return value
+            if value.runtime is self:
+                return value
+            value = value.runtime.to_host(value)
         host = np.array(value, order="C")  # a copy of our own, so that the caller may change his
         host = host.astype(host.dtype.newbyteorder("="), copy=False)
         array = self.empty(host.shape, host.dtype)
@@ -318,7 +318,7 @@ class EmulatedRuntime:
 
     def synchronize(self) -> None:
         """Run all that is queued; for tests, the protocol has no such verb."""
-        with self._enter():
+        with self.entered():
             self.scheduler.drain()
             for stream in self.scheduler.streams:
                 self.scheduler.host_wait(self.scheduler.record(stream))
@@ -338,7 +338,8 @@ class EmulatedRuntime:
             self.device.leave()
 
     @contextmanager
-    def _enter(self, stream: Stream | None = None) -> Iterator[None]:
+    def entered(self, stream: Stream | None = None) -> Iterator[None]:
+        """Hold the device: every call does, from whatever thread."""
         with self.device.lock:
             if self.closed:
                 raise EmulationError("the runtime is closed")
