@@ -10,7 +10,8 @@
 How large a wave is. While a wave is read, up to ``WORK_STREAMS`` are uploaded and decoded: a large
 read is cut into at least ``_WAVES`` waves, so that the first upload and the last decoding, which
 nothing overlaps, are a small part of the whole; not below ``_SMALLEST_WAVE``, where what a wave
-costs apart from its bytes begins to count; and not above what the slabs and the budget allow.
+costs apart from its bytes begins to count; and not above what the slabs and the budget allow. Of
+chunks that are on the device already nothing is uploaded, and ``_RESIDENT_WAVES`` are enough.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from cuzarr.engine.batch import Job, Wave
 from cuzarr.errors import DeviceMemoryError
 
 TABLE_BYTES = 512  #: device bytes of tables that a chunk hardly exceeds
-_WAVES = 8
+_WAVES, _RESIDENT_WAVES = 8, 4
 _SMALLEST_WAVE = 32 * 2**20  #: decoded bytes
 _WORTHWHILE = 16  #: chunks per wave, below which fewer waves are decoded at the same time
 
@@ -137,7 +138,8 @@ class WaveDecoder:
         if self._expected:
             fitting = min(fitting, shared.slab_bytes // self._expected)
         chunks = self._job.plan.n_chunks
-        wanted = max(-(-chunks // _WAVES), _SMALLEST_WAVE // nbytes)
+        waves = _WAVES if self._resident is None else _RESIDENT_WAVES
+        wanted = max(-(-chunks // waves), _SMALLEST_WAVE // nbytes)
         self.wave_chunks = max(1, min(fitting, wanted, MAX_WAVE_CHUNKS))
         self._depth = min(depth, -(-chunks // self.wave_chunks)) or 1
         # What was counted is there in one piece; streams of a zstd that nobody announced (a chunk's
