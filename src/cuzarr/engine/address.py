@@ -2,13 +2,15 @@
 
 1. :class:`PlainAddress`: one key per chunk.
 2. :class:`ShardAddress`: the key of the shard and a byte range from its index, which is read
-   first; rows of a wave are put in the order of their bytes.
+   first; rows of a wave are put in the order of their bytes. Another process may replace a shard
+   between the two: an address that is ``watching`` can tell, where the store can.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
+from copy import copy
 from typing import Protocol
 
 import numpy as np
@@ -27,7 +29,7 @@ from cuzarr.plan.shards import (
     inner_chunks_in_array,
     shard_address,
 )
-from cuzarr.storage.base import RequestBatch, Status, Store
+from cuzarr.storage.base import RequestBatch, Status, Store, Versioned
 
 Entries = npt.NDArray[np.uint64]
 _INDEX_BYTES = 64 * 2**20  #: of the shard indexes that are read at a time, and that are kept
@@ -103,7 +105,26 @@ class ShardAddress:
         self.shape, self.chunk_shape = shape, chunk_shape
         self.chunks_per_shard = chunks_per_shard
         self._index_of = index_of
-        self._cache: dict[bytes, Entries] | None = {} if cache else None
+        self._cache: dict[bytes, tuple[Entries, Hashable]] | None = {} if cache else None
+        self._seen: dict[str, Hashable] | None = None
+
+    def watching(self) -> ShardAddress:
+        """Return the same address, which remembers what it reads for :meth:`changed`."""
+        if not isinstance(self.store, Versioned):
+            return self
+        watcher = copy(self)
+        watcher._seen = {}
+        return watcher
+
+    def changed(self) -> bool:
+        """Whether a shard was replaced since its index was read: then its bytes are others."""
+        if not self._seen or not isinstance(self.store, Versioned):
+            return False
+        if self.store.versions(list(self._seen)) == list(self._seen.values()):
+            return False
+        if self._cache is not None:
+            self._cache.clear()
+        return True
 
     def group(self, coords: Int64) -> ShardGroups:
         """Group inner chunks, (n, d) int64, by shard."""
@@ -158,17 +179,24 @@ class ShardAddress:
     def _indexes(self, shard_coords: Int64) -> Iterator[tuple[int, Entries]]:
         """Yield row and index of each shard; of one that is not stored an empty array."""
         names = [c.tobytes() for c in shard_coords] if self._cache is not None else []
-        wanted = []
+        wanted, hits = [], []
         for i in range(len(shard_coords)):
             hit = None if self._cache is None else self._cache.get(names[i])
             if hit is None:
                 wanted.append(i)
             else:
-                yield i, hit
+                hits.append((i, hit))
+        if hits and self._seen is not None:
+            keys = self.plain.keys(shard_coords[[i for i, _ in hits]]).key_list()
+            for key, (_, (_, version)) in zip(keys, hits, strict=True):
+                self._seen.setdefault(key, version)
+        for i, (entries, _) in hits:
+            yield i, entries
         at_once = max(1, _INDEX_BYTES // self.index.nbytes)
         for first in range(0, len(wanted), at_once):
             some = wanted[first : first + at_once]
             batch = self._index_requests(shard_coords[some])
+            versions = self._versions(batch)
             answer = self.store.get_many(batch)
             for j, i in enumerate(some):
                 data, status = answer.values[j], int(answer.statuses[j])
@@ -180,8 +208,18 @@ class ShardAddress:
                 if self._cache is not None:
                     if len(self._cache) >= at_once:
                         self._cache.clear()
-                    self._cache[names[i]] = entries
+                    self._cache[names[i]] = entries, versions[j]
                 yield i, entries
+
+    def _versions(self, batch: RequestBatch) -> list[Hashable]:
+        """Return what the shards are before their indexes are read, where somebody watches."""
+        if self._seen is None or not isinstance(self.store, Versioned):
+            return [None] * len(batch)
+        keys = batch.key_list()
+        versions = self.store.versions(keys)
+        for key, version in zip(keys, versions, strict=True):
+            self._seen.setdefault(key, version)  # a later wave may meet another one
+        return versions
 
     def _index_requests(self, shard_coords: Int64) -> RequestBatch:
         whole = self.plain.keys(shard_coords)
@@ -191,6 +229,17 @@ class ShardAddress:
         if self.index.at_end:
             return RequestBatch(whole.keys, whole.offsets, -size, whole.lengths)
         return RequestBatch(whole.keys, whole.offsets, whole.starts, size)
+
+
+def watching(address: Address) -> Address:
+    """Return an address that remembers what it reads, if it is one of shards."""
+    found: Address = address.watching() if hasattr(address, "watching") else address
+    return found
+
+
+def changed(address: Address) -> bool:
+    """Whether something that an address is ``watching`` was replaced."""
+    return bool(address.changed()) if hasattr(address, "changed") else False
 
 
 def _index_error(key: str, status: int) -> Exception:

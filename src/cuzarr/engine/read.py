@@ -4,17 +4,23 @@
    each, all into the same output.
 2. The next wave is fetched before the current one is decoded, be it of the same read or of the
    next one; so at most two passes are open at a time.
+3. A shard that another process replaces between the reading of its index and of its chunks is read
+   again, where the store can tell.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-from cuzarr.engine.address import Address
+from cuzarr.engine.address import Address, changed, watching
 from cuzarr.engine.backend import AnyArray, Backend, ReadPass
 from cuzarr.engine.batch import Job, Wave
+from cuzarr.errors import ChunkError, StoreError
+
+_ATTEMPTS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,42 @@ def read_each(reads: Iterable[Read]) -> Iterator[AnyArray]:
         Names the key of the first bad chunk.
     StoreError
     """
+    watched: deque[Read] = deque()
+
+    def begin() -> Iterator[Read]:
+        for one in source:
+            watched.append(replace(one, address=watching(one.address)))
+            yield watched[-1]
+
+    source = iter(reads)
+    try:
+        for result in _read_each(begin()):
+            one = watched.popleft()
+            yield _again(one) if changed(one.address) else result
+    except (ChunkError, StoreError):
+        if not any(changed(one.address) for one in watched):
+            raise
+    else:
+        return
+    yield from map(_again, [*watched, *source])
+
+
+def _again(read: Read) -> AnyArray:
+    """Read anew what another process has changed meanwhile."""
+    for _ in range(_ATTEMPTS):
+        again = replace(read, address=watching(read.address))
+        try:
+            (result,) = _read_each((again,))
+        except (ChunkError, StoreError):
+            if not changed(again.address):
+                raise
+            continue
+        if not changed(again.address):
+            return result
+    raise StoreError("shards are replaced again and again while they are read")
+
+
+def _read_each(reads: Iterable[Read]) -> Iterator[AnyArray]:
     begun: list[tuple[ReadPass, Job, bool]] = []
     ahead: tuple[ReadPass, Any] | None = None
     try:

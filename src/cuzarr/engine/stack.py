@@ -22,7 +22,7 @@ import numpy as np
 
 from cuzarr.codecs.chain import CodecChain
 from cuzarr.codecs.stacked import StackedChain
-from cuzarr.engine.address import Address
+from cuzarr.engine.address import Address, changed, watching
 from cuzarr.engine.batch import Job, Wave
 from cuzarr.engine.read import Read
 from cuzarr.plan.chunk_plan import Axis, ChunkPlan, Int64, PlanRows
@@ -87,6 +87,14 @@ class StackAddress:
     """The addresses of the members of a stack."""
 
     members: tuple[Address, ...]
+
+    def watching(self) -> StackAddress:
+        """Return the same address, which remembers what it reads for :meth:`changed`."""
+        return StackAddress(tuple(watching(member) for member in self.members))
+
+    def changed(self) -> bool:
+        """Whether a shard was replaced since its index was read."""
+        return any(changed(member) for member in self.members)
 
     def wave(self, index: int, rows: PlanRows) -> Wave:
         """Return a wave with the requests of every member."""

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
@@ -210,4 +210,13 @@ class FileSource(Protocol):
 
         A symbolic link in the place of an object is left to ``get_many`` and ``read_into``.
         """
+        ...
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """Optional capability: tells whether an object was replaced between two calls."""
+
+    def versions(self, keys: Sequence[str]) -> list[Hashable]:
+        """Return what differs between an object and the one that replaces it; None: missing."""
         ...

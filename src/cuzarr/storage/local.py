@@ -14,7 +14,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -96,6 +96,10 @@ class LocalStore(ByKey):
         if not self.follow_links:
             self._links.check_batch(batch)
         return self.root
+
+    def versions(self, keys: Sequence[str]) -> list[Hashable]:
+        """Return inode, time and size of each file: replacing it changes one of them."""
+        return [_version(self._base + key) for key in keys]
 
     def read_into(self, batch: RequestBatch, slab: memoryview, *, threads: int = 1) -> Placed:
         """Read many byte ranges into a writable slab, each at a 16-byte aligned position."""
@@ -349,6 +353,14 @@ class LocalStore(ByKey):
 
     def _identity(self) -> tuple[object, ...]:
         return self.root, self.read_only, self.fsync, self.make_root, self.follow_links
+
+
+def _version(path: str) -> Hashable:
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return info.st_ino, info.st_mtime_ns, info.st_size
 
 
 def _listed(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from cuzarr.storage.base import (
     BytesLike,
@@ -13,6 +13,7 @@ from cuzarr.storage.base import (
     RequestBatch,
     Store,
     Values,
+    Versioned,
 )
 from cuzarr.storage.located import Located, Locating
 from cuzarr.storage.status import refuse_write
@@ -123,6 +124,12 @@ class _ReadOnlyFiles(_ReadOnlyReadInto):
     def file_root(self, batch: RequestBatch) -> str:
         """Check the keys of a batch and return the directory that they are relative to."""
         return self.store.file_root(batch)
+
+    def versions(self, keys: Sequence[str]) -> list[Hashable]:
+        """Return what changes when an object is replaced; the same where the store cannot tell."""
+        if isinstance(self.store, Versioned):
+            return self.store.versions(keys)
+        return [None] * len(keys)
 
 
 def read_only_view(store: Store) -> Store:
