@@ -27,7 +27,38 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "v2 raw": {"zarr_format": 2, "chunks": (16, 20), "compressor": None},
     "v2 zlib": {"zarr_format": 2, "chunks": (16, 20), "compressor": {"id": "zlib", "level": 1}},
     "v3 zstd": {"chunks": (16, 20)},
+    "v2 gzip": {"zarr_format": 2, "chunks": (16, 20), "compressor": {"id": "gzip", "level": 1}},
+    "v2 lz4 F": {
+        "zarr_format": 2, "chunks": (16, 20), "order": "F", "compressor": {"id": "lz4"},
+    },
+    "v2 hdf5": {
+        "zarr_format": 2, "chunks": (16, 20), "filters": [{"id": "shuffle", "elementsize": 4}],
+        "compressor": {"id": "zlib", "level": 4},
+    },
+    "v2 filters F": {
+        "zarr_format": 2, "chunks": (16, 20), "order": "F", "compressor": {"id": "zstd"},
+        "filters": [
+            {"id": "astype", "encode_dtype": "<f8", "decode_dtype": "<f4"},
+            {"id": "fixedscaleoffset", "offset": 0.5, "scale": 4, "dtype": "<f8", "astype": "<f4"},
+            {"id": "adler32"},
+        ],
+    },
     "v3 gzip": {"chunks": (16, 20), "compressors": [{"name": "gzip"}]},
+    "v3 filters": {
+        "chunks": (16, 20),
+        "filters": [
+            {"name": "scale_offset", "configuration": {"scale": 2, "offset": 1}},
+            {"name": "transpose", "configuration": {"order": [1, 0]}},
+            {"name": "cast_value", "configuration": {"data_type": "float64"}},
+        ],
+        "serializer": {"name": "bytes", "configuration": {"endian": "big"}},
+        "compressors": [{"name": "gzip"}, {"name": "crc32c"}],
+    },
+    "v3 filters in shards": {
+        "chunks": (8, 10), "shards": (16, 20),
+        "filters": [{"name": "cast_value", "configuration": {"data_type": "float64"}}],
+        "compressors": [{"name": "blosc", "configuration": {"cname": "blosclz"}}],
+    },
     "v3 raw": {"chunks": (16, 20), "compressors": None},
     "v3 big": {
         "chunks": (16, 20),
@@ -46,6 +77,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
         for entry in BLOSC
     },
 }  # fmt: skip
+FILTERED = ("i1", "u2", "i4", "u8")
 DTYPES = ("bool", "i1", "u2", "i4", "u8", "f2", "f4", "f8", "c8", "c16")
 MASK = np.random.default_rng(3).random(SHAPE) < 0.2
 SELECTIONS: dict[str, tuple[str, Any]] = {
@@ -97,6 +129,8 @@ def expected_of(kind: str, key: Any, array: np.ndarray[Any, Any]) -> np.ndarray[
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts(device: str, layout: str) -> None:
     expected = data("f4")
+    if "filters" in layout:  # these calculate: no signalling NaN, and no negative zero
+        expected[3, 7], expected[4, :3] = 0, 1
     z = cuzarr.create_array(None, data=expected, device="cpu", **LAYOUTS[layout]).to_device(device)
     for kind, key in SELECTIONS.values():
         same_bits(getattr(z, f"get_{kind}_selection")(key), expected_of(kind, key, expected))
@@ -120,6 +154,22 @@ def test_dtypes(device: str, layout: str, dtype: str) -> None:
     z = cuzarr.create_array(None, data=expected, device=device, **LAYOUTS[layout])
     for kind, key in SELECTIONS.values():
         same_bits(getattr(z, f"get_{kind}_selection")(key), expected_of(kind, key, expected))
+
+
+@pytest.mark.parametrize("dtype", FILTERED)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_delta(device: str, order: str, dtype: str) -> None:
+    expected = data(dtype)
+    stored = "i8" if dtype == "i4" else dtype
+    z = cuzarr.create_array(
+        None, data=expected, zarr_format=2, chunks=(16, 20), order=order, device=device,
+        filters=[{"id": "delta", "dtype": dtype, "astype": stored}], compressor={"id": "zlib"},
+    )  # fmt: skip
+    for kind, key in SELECTIONS.values():
+        same_bits(getattr(z, f"get_{kind}_selection")(key), expected_of(kind, key, expected))
+    z[3:30, 5:7] = 7
+    expected[3:30, 5:7] = 7
+    same_bits(z[...], expected)
 
 
 @pytest.mark.parametrize("dtype", [">f4", ">i2", ">c16"])
