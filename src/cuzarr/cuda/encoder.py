@@ -4,7 +4,8 @@
    an array are alike: the device where it has the codecs and enough streams to compress at the same
    time, else the host threads.
 2. A wave is as large as budget and slabs allow, with what nvCOMP wants for itself counted; waves of
-   a write are at least ``_WAVES``, so that compression, download and storing overlap.
+   a write are at least ``_WAVES``, so that compression, download and storing overlap. Zstd takes
+   about as long for few frames as for hundreds, so its waves are larger.
 
 **The thresholds** are from nvCOMP 6.0 on an H200 beside 16 host cores. A stream of LZ4 is made at
 6 MB/s there, 0.3 GB/s on a core; zstd works on blocks of 128 KiB at the same time, at 1.5 to 5 MB/s
@@ -33,7 +34,7 @@ MIN_STREAMS: Final = {"LZ4": 1024, "Zstd": 768, "Gzip": 256}
 _UNIT: Final = {"Zstd": 2**17, "Gzip": 2**16}
 _DEPTH = 3  #: waves that are compressed, put together or downloaded at the same time
 _HOST_DEPTH = 2  #: waves that are downloaded or encoded on the host
-_WAVES = 8
+_WAVES, _ZSTD_WAVES = 8, 4
 _SMALLEST_WAVE = 32 * 2**20  #: decoded bytes
 _TABLE_BYTES = 512  #: of a chunk that is gathered
 
@@ -105,7 +106,8 @@ def _on_device(
     shared: Shared, job: Job, steps: EncodeSteps, container: Container, room: Room
 ) -> EncodePlan | None:
     chunks, nbytes = job.plan.n_chunks, max(1, container.nbytes)
-    wanted = max(-(-chunks // _WAVES), _SMALLEST_WAVE // nbytes)
+    waves = _ZSTD_WAVES if steps.compressor.format == "Zstd" else _WAVES
+    wanted = max(-(-chunks // waves), _SMALLEST_WAVE // nbytes)
     most = max(1, min(wanted, shared.slab_bytes // room.encoded, MAX_WAVE_CHUNKS))
     stride = align(nbytes)
     for depth in range(_DEPTH, 0, -1):
