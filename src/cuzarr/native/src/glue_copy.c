@@ -141,6 +141,14 @@ static Py_ssize_t take_first(Buffers *buffers, ReadWave *job, Py_ssize_t n, PyOb
     return -1;
 }
 
+/* Run the handlers of signals that have come: 1 when one of them has raised. */
+static int interrupted(void) {
+    PyGILState_STATE state = PyGILState_Ensure();
+    int raised = PyErr_CheckSignals() != 0;
+    PyGILState_Release(state);
+    return raised;
+}
+
 /* read_wave(source, present, codec, crc32c, nbytes, limit, shape, rows, first, threads, statuses)
  */
 PyObject *py_read_wave(PyObject *self, PyObject *args) {
@@ -175,11 +183,12 @@ PyObject *py_read_wave(PyObject *self, PyObject *args) {
     job.n = n;
     job.nbytes = nbytes;
     job.limit = limit;
+    job.interrupted = interrupted;
     int inside;
     Py_BEGIN_ALLOW_THREADS
     inside = read_wave(&job);
     Py_END_ALLOW_THREADS
-    result = inside ? Py_NewRef(Py_None) : fail("rows: outside the chunk");
+    if (!PyErr_Occurred()) result = inside ? Py_NewRef(Py_None) : fail("rows: outside the chunk");
 done:
     release_rows(&rows);
     release(&buffers);

@@ -289,9 +289,10 @@ typedef struct {
     CopyRows copy;         /* scatter, no chunk_ptrs */
     int threads;
     int32_t *statuses;
+    int (*interrupted)(void); /* asked by the calling thread now and then; NULL = never */
 } ReadWave;
 
-/* 0 when a row reaches outside its chunk. */
+/* 0 when a row reaches outside its chunk. Once interrupted, what is not begun keeps a bad status. */
 int read_wave(const ReadWave *job);
 
 #endif
