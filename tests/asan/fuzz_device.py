@@ -58,6 +58,23 @@ CASES: dict[str, dict[str, Any]] = {
     "v2 zlib": {"zarr_format": 2, "compressor": {"id": "zlib", "level": 5}},
     "v2 gzip": {"zarr_format": 2, "compressor": {"id": "gzip", "level": 5}},
     "v2 lz4": {"zarr_format": 2, "compressor": {"id": "lz4", "acceleration": 1}},
+    "v2 shuffle, zlib": {
+        "zarr_format": 2,
+        "filters": [{"id": "shuffle", "elementsize": 4}],
+        "compressor": {"id": "zlib", "level": 1},
+    },
+    "v2 delta, checksums": {
+        "zarr_format": 2,
+        "compressor": {"id": "lz4"},
+        "filters": [{"id": "delta", "dtype": "<u4"}, {"id": "crc32"}, {"id": "fletcher32"}],
+    },
+    "filters": {
+        "filters": [
+            {"name": "scale_offset", "configuration": {"scale": 1, "offset": 0}},
+            {"name": "cast_value", "configuration": {"data_type": "float64"}},
+        ],
+        "compressors": _named("numcodecs.adler32"),
+    },
     "raw": {"compressors": None},
     "crc32c": {"compressors": _named("crc32c")},
     "zstd, crc32c": {"compressors": _named("zstd", "crc32c")},
