@@ -29,6 +29,7 @@ from cuzarr.cuda.runtime import DeviceBuffer, Runtime
 from cuzarr.cuda.shared import Shared
 from cuzarr.engine.batch import Job, Wave
 from cuzarr.engine.report import PlacementRecord
+from cuzarr.engine.resident import ChunkTable
 from cuzarr.errors import StoreError
 
 Int64 = npt.NDArray[np.int64]
@@ -101,6 +102,12 @@ class ResidentChunks:
 
     def __len__(self) -> int:
         return len(self._sizes)
+
+    def places(self, table: ChunkTable, chunks: int) -> npt.NDArray[np.bool_]:
+        """Whether the device decodes each of the first ``chunks`` chunks of an array's grid."""
+        found = np.zeros(chunks, np.bool_)
+        found[table.linear] = self._found.place[table.numbers] == DEVICE
+        return found
 
     def close(self) -> None:
         """Give the memory back, as soon as no read that has begun needs it."""
