@@ -27,6 +27,7 @@ from cuzarr.codecs.base import (
     UnplacedCodec,
 )
 from cuzarr.codecs.bytes import BytesCodec
+from cuzarr.codecs.impossible import what_is_impossible
 from cuzarr.codecs.registry import build_codec
 from cuzarr.codecs.transpose import TransposeCodec
 from cuzarr.errors import ChecksumError, ChunkDecodeError, ChunkEncodeError, ChunkError
@@ -154,7 +155,7 @@ class CodecChain:
         """Decode one chunk to an array of ``chunk.shape``; it may be read-only or a view."""
         raw = self.decode_bytes(key, data)
         if self.layout is not None:
-            return self.layout.view(raw)
+            return self._checked(key, self.layout.view(raw))
         name = self.serializer.name
         try:
             array = self.serializer.decode(raw, self.serialized)
@@ -165,6 +166,12 @@ class CodecChain:
             raise type(error)(key, error.codec, error.cause) from error
         except Exception as error:
             raise ChunkDecodeError(key, name, str(error) or repr(error)) from error
+        return self._checked(key, array)
+
+    def _checked(self, key: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        cause = what_is_impossible(array)
+        if cause:
+            raise ChunkDecodeError(key, self.serializer.name, cause)
         return array
 
     def encode(self, key: str, array: npt.NDArray[Any]) -> Bytes:

@@ -6,7 +6,8 @@
 2. For any other store, and for codecs that the native code does not know, a wave is cut into runs,
    each of which is fetched (``host.fetch``), decoded and copied by a task of the pool.
 3. What the native call reports as bad is fetched again, and decoded chunk by chunk by the codec
-   chain itself, which also says exactly what is wrong.
+   chain itself, which also says exactly what is wrong. So are all chunks of a result that has
+   booleans or texts which cannot be.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cuzarr import native
+from cuzarr.codecs.impossible import may_be_impossible, what_is_impossible
 from cuzarr.config import config
 from cuzarr.engine.batch import Job, Wave
 from cuzarr.engine.pool import abandon, pool, threads
@@ -29,6 +31,7 @@ from cuzarr.native.tables import FileSource, MemorySource
 
 _CALL_BYTES = 2**28  #: decoded bytes per native call: between calls the interpreter sees signals
 _SCRATCH_BYTES = 2**30  #: what all threads of a call may need for decoded chunks
+_HEADERS = 4096  #: bytes that a container may add to a chunk
 _NONE = np.zeros(0, np.int64)
 _SMALL_BYTES = 2**18  #: decoded bytes that are not worth a second thread
 
@@ -48,6 +51,7 @@ class HostReadPass:
         self.chunk_bytes = max(job.chain.chunk.nbytes, 1)
         self._chunks = 0
         self._futures: list[Future[None]] = []
+        self._doubtful: list[Wave] | None = [] if may_be_impossible(job.dtype) else None
         codec = native_codec(job.chain)
         self._native = None if codec is None else wave_chunks(job, codec, out)
         self._address, self._strides = out.ctypes.data, np.array(out.strides, np.int64)
@@ -63,6 +67,8 @@ class HostReadPass:
     def scatter(self, decoded: Wave) -> None:
         """Fetch, decode and copy the wave."""
         self._chunks += len(decoded)
+        if self._doubtful is not None:
+            self._doubtful.append(decoded)
         store = self.job.store
         if self._native is not None and hasattr(store, "file_root"):
             for part in self._parts(decoded, self._call_bytes(len(decoded))):
@@ -77,12 +83,21 @@ class HostReadPass:
         """Wait for every run; raises the error of the first chunk, in plan order, that failed."""
         for future in self._futures:
             future.result()
+        if self._doubtful and what_is_impossible(self.out):
+            self._name_the_chunk(self._doubtful)
         self.job.report.extend(host_records(self.job, self._chunks))
         return self.out
 
     def abort(self) -> None:
         """Cancel what has not started and wait for the rest: it writes to the output."""
         abandon(self._futures)
+
+    def _name_the_chunk(self, waves: list[Wave]) -> None:
+        """Decode all chunks by the codec chain, which raises for what no element may be."""
+        for wave in waves:
+            for run in self._parts(wave, config.get("host.run_bytes")):
+                encoded = fetch_run(self.job, run, self.chunk_bytes + _HEADERS)
+                self._by_chunk(run, encoded, range(len(run)))
 
     def _parts(self, wave: Wave, nbytes: int) -> Iterator[Wave]:
         """Cut a wave into pieces of so many decoded bytes."""

@@ -1,0 +1,65 @@
+"""Bytes that are no boolean, or no text: the chunk is named, however it is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cuzarr
+from cuzarr.codecs.impossible import may_be_impossible, what_is_impossible
+from cuzarr.errors import ChunkDecodeError
+from cuzarr.storage import LocalStore
+
+BOOLEAN, TEXT = "a boolean has the value 7", "a text has the code point 0x110000"
+RECORD = np.dtype([("n", "i4"), ("t", "U2"), ("b", "?", (2,))])
+
+
+def bad(dtype: Any, byte: bytes) -> bytes:
+    """One element of a data type whose last bytes are wrong."""
+    return bytes(np.dtype(dtype).itemsize - len(byte)) + byte
+
+
+CASES = [
+    ("?", b"\x07", BOOLEAN),
+    ("<U3", b"\x00\x00\x11\x00", TEXT),
+    (">U3", b"\x00\x11\x00\x00", TEXT),
+    (RECORD, b"\x07", BOOLEAN),
+]
+
+
+@pytest.mark.parametrize(("dtype", "byte", "message"), CASES, ids=["bool", "<U", ">U", "record"])
+@pytest.mark.parametrize("compressor", [None, {"id": "zlib", "level": 1}, {"id": "bz2"}], ids=str)
+def test_the_chunk_is_named(
+    dtype: Any, byte: bytes, message: str, compressor: Any, tmp_path: Any
+) -> None:
+    z = cuzarr.create_array(
+        tmp_path, shape=(9,), dtype=dtype, chunks=(3,), zarr_format=2, compressor=compressor,
+        filters=None, fill_value=None,
+    )  # fmt: skip
+    z[...] = np.zeros(9, dtype)
+    size = np.dtype(dtype).itemsize
+    chunk = bytes(2 * size) + bad(dtype, byte)
+    codec = z.compressor
+    LocalStore(tmp_path).set("1", chunk if codec is None else codec.encode(chunk))
+    for key in (slice(None), slice(None, None, -1), [5, 0, 5], slice(5, 6)):
+        with pytest.raises(ChunkDecodeError, match=f"chunk '1': bytes: {message}"):
+            z[key]
+    with pytest.raises(ChunkDecodeError, match=message):
+        z.get_basic_selection(out=np.empty((9, 2), dtype)[:, 0])
+    if compressor is None:
+        assert len(z[:5]) == 5  # what is wrong was not asked for
+    assert len(z[6:]) == 3
+
+
+def test_what_may_be_wrong() -> None:
+    assert [may_be_impossible(np.dtype(t)) for t in ("?", "U1", RECORD)] == [True] * 3
+    assert not any(may_be_impossible(np.dtype(t)) for t in ("i4", "S3", "V2", "f8", "U", "M8[s]"))
+    for good in (
+        np.array([], "?"),
+        np.array([True]),
+        np.array(["\U0010ffff"]),
+        np.zeros(2, RECORD),
+    ):
+        assert what_is_impossible(good) == ""
