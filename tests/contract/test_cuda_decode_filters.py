@@ -146,13 +146,28 @@ def zstd(chunk: np.ndarray[Any, Any]) -> bytes:
     return bytes(codec.compress(chunk.tobytes(), 1))
 
 
+@pytest.mark.parametrize("numbers", [(0, 1e300), (0, float("inf")), (1e6, 1)], ids=str)
+def test_numbers_that_the_stored_type_has_not_are_left_to_the_host(numbers: Any) -> None:
+    offset, scale = numbers
+    codec = numcodecs("fixedscaleoffset", offset=offset, scale=scale, dtype="f4", astype="f2")
+    same_as_on_the_host(stored_as(extremes("f2"), "f4", [codec, LITTLE]), "host")
+
+
+def test_types_other_than_the_chunks_are_left_to_the_host() -> None:
+    codec = numcodecs("quantize", digits=1, dtype="<f4")
+    stored = stored_as(extremes("f4"), ">f4", [codec, BIG], lambda c: c.byteswap().tobytes())
+    found = stored.read(device_backend())
+    assert found.shape == stored.data.shape
+    assert stored.report[0].why.endswith("of other types than the chunk's")
+
+
 def test_fixedscaleoffset_to_integers_is_left_to_the_host() -> None:
     codec = numcodecs("fixedscaleoffset", offset=5, scale=1, dtype="i4", astype="u1")
     stored = Stored(smooth((300,), "i4") % 50 + 6, (100,), [codec, LITTLE]).encode_all()
     same_as_on_the_host(stored, "host")
 
 
-@pytest.mark.parametrize("after", [*INTEGERS, *FLOATS])
+@pytest.mark.parametrize("after", ["?", *INTEGERS, *FLOATS])
 @pytest.mark.parametrize("before", ["?", *INTEGERS, *FLOATS])
 def test_astype(before: str, after: str) -> None:
     values = extremes("i1") > 0 if before == "?" else extremes(before)

@@ -115,7 +115,8 @@ class _Chunks:
         self.coded: Bool = ~table.raw
         self.good: Bool = table.statuses == native.DecodeStatus.OK
         self.good &= table.first[1:] > table.first[:-1]
-        lost = self.coded & ~np.isin(self.form[table.chunk], list(FORMATS))
+        known = np.isin(self.form[table.chunk], list(FORMATS))
+        lost = self.coded & ~(known & (self.streams.size > 0))
         self.summed = np.zeros(len(table), np.bool_)
         for number in (_ZSTD, _ZLIB):
             which = np.flatnonzero(self.coded & (self.form[table.chunk] == number))
