@@ -45,6 +45,7 @@ LAYOUTS = {
 #: Operations with their inputs in words.
 OPERATIONS = {
     "full": "the whole array",
+    "strided": "every fourth element along both axes",
     "rows": "200 random rows, one orthogonal selection",
     "points": "5000 random points, one coordinate selection",
     "windows": f"100 random {WINDOW} x {WINDOW} windows, one after another",
@@ -61,6 +62,7 @@ CASES = {
         Case("v3-blosc-64k", "v3-blosc-64k", "full", "read v3 Blosc-zstd, 64 KiB chunks"),
         Case("shards", "v3-shards", "full", "read v3 64 KiB zstd chunks in 16 MiB shards"),
         Case("raw", "v3-raw-1m", "full", "read v3 uncompressed, 1 MiB chunks"),
+        Case("strided", "v3-zstd-1m", "strided", "every fourth element of v3 zstd"),
         Case("rows-v2", "v2-blosc-1m", "rows", "200 rows of v2 Blosc-lz4"),
         Case("rows-shards", "v3-shards", "rows", "200 rows of the shards"),
         Case("points-v2", "v2-blosc-1m", "points", "5000 points of v2 Blosc-lz4"),
@@ -116,6 +118,7 @@ def result_bytes(operation: str, size: Extent, inputs: Inputs) -> int:
     return {
         "full": size.nbytes,
         "write": size.nbytes,
+        "strided": -(-size.rows * size.tiles // 4) * -(-size.columns // 4) * 4,
         "rows": len(inputs.rows) * size.columns * 4,
         "points": len(inputs.points[0]) * 4,
         "windows": len(inputs.corners) * WINDOW * WINDOW * 4,
@@ -136,6 +139,9 @@ def check(operation: str, result: Any, tile: Float32, size: Extent, inputs: Inpu
     elif operation in ("full", "write"):
         assert result.shape == size.shape, f"{operation}: shape {result.shape}"
         _same(operation, result.reshape(-1, *tile.shape), tile[None])
+    elif operation == "strided":
+        rows = np.arange(0, size.shape[0], 4) % size.rows
+        _same(operation, result, tile[_beside(tile, rows), ::4])
     elif operation == "rows":
         _same(operation, result, tile[_beside(tile, inputs.rows % size.rows)])
     elif operation == "points":

@@ -50,9 +50,10 @@ class Peer:
         found = {}
         for package in self.packages:
             try:
-                found[package] = version(package)
+                found[package] = version(package.partition(".")[0])
             except PackageNotFoundError:
-                found[package] = str(getattr(import_module(package), "__version__", "unknown"))
+                module = import_module(package.partition(".")[0])
+                found[package] = str(getattr(module, "__version__", "unknown"))
         return found
 
     def scope(self) -> AbstractContextManager[Any]:
@@ -75,6 +76,10 @@ class Peer:
         """Read all of it."""
         return array[...]
 
+    def strided(self, array: Any, inputs: Inputs) -> Any:
+        """Read every fourth element along both axes."""
+        return array[::4, ::4]
+
     def rows(self, array: Any, inputs: Inputs) -> Any:
         """Read the rows."""
         return array.oindex[inputs.rows]
@@ -95,6 +100,15 @@ class Peer:
         """Write all of it."""
         array[...] = value
 
+    def members(self, path: Path) -> list[tuple[str, tuple[int, ...]]]:
+        """Open a group and its arrays; return their names and shapes."""
+        raise NotImplementedError
+
+    def append(self, array: Any, rows: Float32) -> None:
+        """Append the rows one after another."""
+        for k in range(len(rows)):
+            array.append(rows[k : k + 1])
+
 
 class Cuzarr(Peer):
     """cuzarr on the host."""
@@ -112,6 +126,11 @@ class Cuzarr(Peer):
     def open(self, path: Path, layout: Layout, *, write: bool = False) -> Any:
         cuzarr: Any = import_module("cuzarr")
         return cuzarr.open_array(str(path), mode="r+" if write else "r", device=self.device)
+
+    def members(self, path: Path) -> list[tuple[str, tuple[int, ...]]]:
+        cuzarr: Any = import_module("cuzarr")
+        group = cuzarr.open_group(str(path), mode="r", device=self.device)
+        return [(name, array.shape) for name, array in group.arrays()]
 
     def boxes(self, array: Any, inputs: Inputs) -> Any:
         return array.boxes(inputs.corners, (WINDOW, WINDOW))
@@ -141,6 +160,11 @@ class ZarrPython(Peer):
     def open(self, path: Path, layout: Layout, *, write: bool = False) -> Any:
         zarr: Any = import_module("zarr")
         return zarr.open_array(str(path), mode="r+" if write else "r")
+
+    def members(self, path: Path) -> list[tuple[str, tuple[int, ...]]]:
+        zarr: Any = import_module("zarr")
+        group = zarr.open_group(str(path), mode="r")
+        return [(name, array.shape) for name, array in group.arrays()]
 
     def load(self, objects: dict[str, bytes]) -> Any:
         buffers: Any = import_module("zarr.core.buffer.cpu")
@@ -182,8 +206,10 @@ class Zarrs(ZarrPython):
     }
 
     def cannot(self, case: Case, layout: Layout) -> str | None:
-        if case.operation in ("rows", "points"):
-            return f"zarrs has no selections of {case.operation}: it hands them to zarr-python"
+        if case.operation in ("rows", "points", "strided", "strings"):
+            return f"zarrs does no reads of {case.operation}: it hands them to zarr-python"
+        if case.operation == "members":
+            return "zarrs reads chunks alone: zarr-python lists and opens"
         return None
 
     def load(self, objects: dict[str, bytes]) -> Any:
@@ -199,8 +225,10 @@ class ZarrCuzarr(ZarrPython):
         "codec_pipeline.path": "cuzarr.interop.zarr.CodecPipeline"
     }
 
-    def versions(self) -> dict[str, str]:
-        return {package: version(package.partition(".")[0]) for package in self.packages}
+    def cannot(self, case: Case, layout: Layout) -> str | None:
+        if case.operation == "members":
+            return "a codec pipeline lists and opens nothing: zarr-python does"
+        return None
 
 
 class TensorStore(Peer):
@@ -241,8 +269,16 @@ class TensorStore(Peer):
             }
         )
 
+    def cannot(self, case: Case, layout: Layout) -> str | None:
+        if case.operation in ("members", "strings"):
+            return f"TensorStore has no {'groups' if case.operation == 'members' else 'strings'}"
+        return None
+
     def full(self, array: Any, inputs: Inputs) -> Any:
         return array.read().result()
+
+    def strided(self, array: Any, inputs: Inputs) -> Any:
+        return array[::4, ::4].read().result()
 
     def rows(self, array: Any, inputs: Inputs) -> Any:
         return array.oindex[inputs.rows].read().result()
@@ -255,6 +291,11 @@ class TensorStore(Peer):
 
     def write(self, array: Any, value: Float32) -> None:
         array.write(value).result()
+
+    def append(self, array: Any, rows: Float32) -> None:
+        for k in range(len(rows)):
+            array = array.resize(exclusive_max=(k + 1, rows.shape[1])).result()
+            array[k : k + 1].write(rows[k : k + 1]).result()
 
 
 def all_peers() -> dict[str, Peer]:

@@ -26,9 +26,9 @@ from pathlib import Path
 from types import FrameType
 
 from benchmarks import data
-from benchmarks.cases import CASES, Inputs
+from benchmarks.cases import Inputs
 from benchmarks.peers import all_peers
-from benchmarks.run import Bench
+from benchmarks.run import ALL_CASES, Bench
 
 TOP = 25
 
@@ -71,7 +71,7 @@ class Sampler(threading.Thread):
 def main(arguments: list[str] | None = None) -> None:
     """Profile a case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Formatter)
-    parser.add_argument("case", choices=CASES)
+    parser.add_argument("case", choices=ALL_CASES)
     parser.add_argument("--peer", choices=all_peers(), default="cuzarr")
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--size", type=data.parse_size, default="256MiB")
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     size = data.extent(options.size)
     tile = data.field(size.rows, size.columns)
     bench = Bench(size, tile, Inputs.draw(size.shape), options.data, {})
-    trial = bench.trial(CASES[options.case], all_peers()[options.peer])
+    trial = bench.trial(ALL_CASES[options.case], all_peers()[options.peer])
     sampler, tracer = Sampler(), cProfile.Profile()
     sampler.start()
     runs, wall, processor = 0, 0.0, 0.0

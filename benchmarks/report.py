@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks import cases, machine, measure
 from benchmarks.cases import Case
 from benchmarks.data import Extent
+from benchmarks.objects import OBJECT_OPERATIONS
 
 OURS = "cuzarr"
 BASELINE = "zarr"
@@ -38,18 +39,23 @@ def head(
 def case_part(
     case: Case,
     nbytes: int,
+    decoded: int | None,
     stored: tuple[int, int],
     outcomes: dict[str, measure.Outcome],
 ) -> dict[str, Any]:
-    """Return the document's part of one case; times in ms, sizes in bytes."""
+    """Return the document's part of one case; times in ms, sizes in bytes.
+
+    ``nbytes`` are those of the result, ``decoded`` those of the whole array, if it is one.
+    """
     others = [name for name in outcomes if OURS not in name]  # zarr-cuzarr is no peer either
     baseline = outcomes[BASELINE].median if BASELINE in outcomes else None
     ours = outcomes[OURS].median if OURS in outcomes else None
     return {
         "name": case.name,
         "title": case.title,
-        "operation": cases.OPERATIONS[case.operation],
+        "operation": (cases.OPERATIONS | OBJECT_OPERATIONS)[case.operation],
         "bytes": nbytes,
+        "decoded_bytes": decoded,
         "stored_bytes": stored[0],
         "stored_files": stored[1],
         "results": {
@@ -69,6 +75,10 @@ def case_part(
 def errors(document: dict[str, Any]) -> list[str]:
     """Return what makes the run a failure: our errors, and anyone's wrong values."""
     found = [f"{name}: {why}" for name, why in document["missing"].items() if name == OURS]
+    for case in document["cases"]:
+        peak = case.get("peak_mib", {}).get(OURS)
+        if peak is not None and peak > case["peak_limit_mib"]:
+            found.append(f"{case['name']}: {OURS}: {peak} MiB are more than it may use")
     return found + [
         f"{case['name']}: {name}: {result['error']}"
         for case in document["cases"]
@@ -92,7 +102,8 @@ def table(document: dict[str, Any]) -> str:
             if why:
                 notes.append(f"{case['name']}: {name}: {why}")
         row += [_ratio(case["ours_over_fastest_peer"]), _ratio(case["baseline_over_ours"])]
-        row.append(f"{document['array']['bytes'] / case['stored_bytes']:.2f}")
+        decoded = case["decoded_bytes"]
+        row.append(_ratio(decoded / case["stored_bytes"] if decoded else None))
         rows.append(row)
     host, array = document["machine"], document["array"]
     lines = [
@@ -106,8 +117,11 @@ def table(document: dict[str, Any]) -> str:
     ]
     peaks = [case for case in document["cases"] if "peak_mib" in case]
     if peaks:
-        header = ["peak memory (MiB)", *names]
-        body = [[c["name"], *(_peak(c["peak_mib"].get(n)) for n in names)] for c in peaks]
+        header = ["peak memory (MiB)", *names, f"{OURS} may use"]
+        body = [
+            [c["name"], *(_peak(c["peak_mib"].get(n)) for n in names), _peak(c["peak_limit_mib"])]
+            for c in peaks
+        ]
         lines += ["", *align([header, *body])]
     return "\n".join([*lines, *notes])
 

@@ -23,11 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import cases, data, measure, memory, report
+from benchmarks import cases, data, measure, memory, objects, report
 from benchmarks.cases import CASES, LAYOUTS, Case, Inputs
+from benchmarks.objects import OBJECT_CASES, OBJECT_LAYOUTS
 from benchmarks.peers import Peer, all_peers, usable
 
 OUT = Path(__file__).resolve().parent / "out"
+ALL_CASES = CASES | OBJECT_CASES
+ALL_LAYOUTS = LAYOUTS | OBJECT_LAYOUTS
 
 
 @dataclass(slots=True)
@@ -41,15 +44,19 @@ class Bench:
     peers: dict[str, Peer]
 
     def store(self, case: Case) -> Path:
-        """Return the path of the stored array of a case."""
+        """Return the path of what a case reads, or writes anew."""
+        if case.name in OBJECT_CASES:
+            return objects.ensure(self.folder, OBJECT_LAYOUTS[case.layout])
         return data.ensure(self.folder, LAYOUTS[case.layout], self.size, self.tile)
 
     def trial(self, case: Case, peer: Peer) -> measure.Trial:
         """Return what ``peer`` has to do in ``case``."""
-        layout = LAYOUTS[case.layout]
+        layout = ALL_LAYOUTS[case.layout]
         path = self.store(case)
-        check = partial(self._check, case.operation)
         scope = peer.scope
+        if case.name in OBJECT_CASES:
+            return self._object_trial(case, peer, path)
+        check = partial(self._check, case.operation)
         if case.operation == "open":
             run = partial(open_often, peer, path, layout)
             return measure.Trial(peer.name, lambda: None, lambda _: run(), check, scope)
@@ -62,6 +69,36 @@ class Bench:
             lambda array: verb(array, self.inputs),
             check,
             scope,
+        )
+
+    def _object_trial(self, case: Case, peer: Peer, path: Path) -> measure.Trial:
+        layout, operation = OBJECT_LAYOUTS[case.layout], case.operation
+        check = partial(objects.check, operation)
+        if operation == "members":
+            listing = partial(peer.members, path)
+            return measure.Trial(peer.name, lambda: None, lambda _: listing(), check, peer.scope)
+        if operation == "strings":
+            opening = partial(peer.open, path, layout)
+            read = partial(peer.full, inputs=self.inputs)
+            return measure.Trial(peer.name, opening, read, check, peer.scope)
+        target, rows = self.folder / f"appended-by-{peer.name}", objects.blocks()
+
+        def prepare() -> Any:
+            copy_metadata(path, target)
+            return peer.open(target, layout, write=True)
+
+        def check_stored(_: Any) -> None:
+            reader = self._other_reader(peer)
+            with reader.scope():
+                check(reader.full(reader.open(target, layout), self.inputs))
+
+        return measure.Trial(
+            peer.name,
+            prepare,
+            lambda array: peer.append(array, rows),
+            check_stored,
+            peer.scope,
+            partial(shutil.rmtree, target, ignore_errors=True),
         )
 
     def _write_trial(self, case: Case, peer: Peer, source: Path) -> measure.Trial:
@@ -115,7 +152,8 @@ def main(arguments: list[str] | None = None) -> int:
     document = report.head(size, missing, {n: p.versions() for n, p in bench.peers.items()})
     for case in options.cases:
         _progress(f"{case.name}: {case.title}")
-        document["cases"].append(run_case(bench, case, options.repeats, peak=options.memory))
+        peak = options.memory == "all" or (options.memory == "some" and case.name in memory.CASES)
+        document["cases"].append(run_case(bench, case, options.repeats, peak=peak))
     options.out.mkdir(parents=True, exist_ok=True)
     print(report.table(document))
     report.write(document, options.out, plot=not options.no_plot)
@@ -126,18 +164,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run_case(bench: Bench, case: Case, repeats: int, *, peak: bool = False) -> dict[str, Any]:
     """Measure one case with every library; returns its part of the report."""
-    layout = LAYOUTS[case.layout]
+    layout = ALL_LAYOUTS[case.layout]
     reasons = {n: r for n, p in bench.peers.items() if (r := p.cannot(case, layout)) is not None}
     trials = [bench.trial(case, p) for n, p in bench.peers.items() if n not in reasons]
     outcomes = measure.interleave(trials, repeats)
     outcomes.update({n: measure.Outcome(n, reason=r) for n, r in reasons.items()})
+    of_object = case.name in OBJECT_CASES
+    nbytes = (
+        objects.decoded_bytes(case.operation)
+        if of_object
+        else cases.result_bytes(case.operation, bench.size, bench.inputs)
+    )
     part = report.case_part(
         case,
-        cases.result_bytes(case.operation, bench.size, bench.inputs),
+        nbytes,
+        None if of_object else bench.size.nbytes,
         data.stored_bytes(bench.store(case)),
         {name: outcomes[name] for name in bench.peers},
     )
-    if peak and case.operation not in ("open", "write"):
+    if peak and not of_object and case.operation not in ("open", "write"):
+        part["peak_limit_mib"] = memory.limit(nbytes)
         part["peak_mib"] = {
             trial.peer: memory.peak_of(case.name, trial.peer, bench.folder, bench.size)
             for trial in trials
@@ -166,17 +212,22 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=data.parse_size, default="256MiB", help="of the array")
     parser.add_argument("--repeats", type=int, default=5, help="counted rounds per case")
-    parser.add_argument("--cases", default=",".join(CASES), help="names, comma-separated")
+    parser.add_argument("--cases", default=",".join(ALL_CASES), help="names, comma-separated")
     parser.add_argument("--peers", default=None, help="names, comma-separated (default: all)")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the results")
     parser.add_argument("--data", type=Path, default=None, help="folder of the stores")
-    parser.add_argument("--memory", action="store_true", help="also measure peak memory")
+    parser.add_argument(
+        "--memory",
+        choices=("none", "some", "all"),
+        default="some",
+        help=f"cases whose peak memory is measured (some: {', '.join(memory.CASES)})",
+    )
     parser.add_argument("--no-plot", action="store_true", help="leave out bench.png")
     options = parser.parse_args(arguments)
-    unknown = set(options.cases.split(",")) - set(CASES)
+    unknown = set(options.cases.split(",")) - set(ALL_CASES)
     if unknown:
-        parser.error(f"unknown cases {sorted(unknown)}; known: {', '.join(CASES)}")
-    options.cases = [CASES[name] for name in options.cases.split(",")]
+        parser.error(f"unknown cases {sorted(unknown)}; known: {', '.join(ALL_CASES)}")
+    options.cases = [ALL_CASES[name] for name in options.cases.split(",")]
     options.peers = options.peers.split(",") if options.peers else None
     options.data = options.data or Path(tempfile.gettempdir()) / "cuzarr-bench"
     return options

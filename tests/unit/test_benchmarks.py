@@ -8,8 +8,8 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import cases, data, measure, run
-from benchmarks.cases import CASES, LAYOUTS, Inputs
+from benchmarks import cases, data, measure, memory, objects, report, run
+from benchmarks.cases import LAYOUTS, Inputs
 from benchmarks.peers import all_peers
 
 READERS = [name for name, peer in all_peers().items() if peer.missing() is None]
@@ -26,13 +26,15 @@ def small():
     return size, data.field(size.rows, size.columns), Inputs.draw(size.shape)
 
 
-def test_smoke_run_measures_every_case_with_every_library(stores, tmp_path, capsys):
-    options = ["--size", "16MiB", "--repeats", "1", "--no-plot"]
+def test_smoke_run_measures_every_case_with_every_library(stores, tmp_path, capsys, monkeypatch):
+    for name, few in (("APPENDS", 12), ("MEMBERS", 5), ("STRINGS", 1500)):
+        monkeypatch.setattr(objects, name, few)
+    options = ["--size", "16MiB", "--repeats", "1", "--no-plot", "--memory", "none"]
     status = run.main([*options, "--data", str(stores), "--out", str(tmp_path)])
     printed = capsys.readouterr()
     assert status == 0, printed.err
     document = json.loads((tmp_path / "bench.json").read_text())
-    assert [case["name"] for case in document["cases"]] == list(CASES)
+    assert [case["name"] for case in document["cases"]] == list(run.ALL_CASES)
     assert document["array"]["bytes"] == 16 << 20
     for case in document["cases"]:
         assert case["name"] in printed.out
@@ -41,7 +43,7 @@ def test_smoke_run_measures_every_case_with_every_library(stores, tmp_path, caps
             assert (result["median_ms"] is None) == (result["reason"] is not None)
 
 
-@pytest.mark.parametrize("operation", ["full", "rows", "points", "windows"])
+@pytest.mark.parametrize("operation", ["full", "strided", "rows", "points", "windows"])
 @pytest.mark.parametrize("name", READERS)
 def test_peers_agree_on_a_repeated_tile(stores, small, name, operation):
     tiny, tile, _ = small
@@ -58,11 +60,12 @@ def test_peers_agree_on_a_repeated_tile(stores, small, name, operation):
         cases.check(operation, result, tile, size, inputs)
 
 
-@pytest.mark.parametrize("operation", ["full", "rows", "points", "windows"])
+@pytest.mark.parametrize("operation", ["full", "strided", "rows", "points", "windows"])
 def test_check_refuses_a_wrong_value(small, operation):
     size, tile, inputs = small
     right = {
         "full": tile,
+        "strided": tile[::4, ::4],
         "rows": tile[inputs.rows],
         "points": tile[inputs.points],
         "windows": [tile[window] for window in inputs.windows()],
@@ -130,3 +133,35 @@ def test_unknown_names_are_refused(capsys):
     assert "known: v2-blosc" in capsys.readouterr().err
     with pytest.raises(ValueError, match="unknown peers"):
         run.main(["--size", "1MiB", "--peers", "nonsense"])
+
+
+@pytest.mark.parametrize(
+    ("operation", "right"),
+    [
+        ("members", objects.members()),
+        ("append", objects.blocks()),
+        ("strings", objects.strings()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_check_of_objects_refuses_a_wrong_value(operation, right):
+    objects.check(operation, right)
+    wrong = list(right) if operation == "members" else right.copy()
+    wrong[-1] = wrong[0]
+    with pytest.raises(AssertionError, match=r"wrong values|members"):
+        objects.check(operation, wrong)
+
+
+def test_too_much_memory_is_an_error(stores, tmp_path, capsys, monkeypatch):
+    options = ["--size", "16MiB", "--repeats", "1", "--no-plot", "--peers", "cuzarr,zarr"]
+    options += ["--cases", "strided", "--data", str(stores), "--out", str(tmp_path)]
+    assert run.main(options) == 0
+    assert "peak memory (MiB)" in capsys.readouterr().out
+    (case,) = json.loads((tmp_path / "bench.json").read_text())["cases"]
+    assert case["peak_limit_mib"] == memory.limit(1 << 20) == 65.3
+    assert 0 < case["peak_mib"]["cuzarr"] < case["peak_limit_mib"]
+    case["peak_mib"]["cuzarr"] = 70.0
+    (error,) = report.errors({"missing": {}, "cases": [case]})
+    assert "70.0 MiB are more than it may use" in error
+    monkeypatch.setattr(memory, "BUDGET", -(1 << 30))
+    assert run.main(options) == 1
