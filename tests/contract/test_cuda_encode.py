@@ -47,6 +47,7 @@ CODECS = {
     "numcodecs gzip": [codec("numcodecs.gzip", level=5)],
     "zlib": [codec("numcodecs.zlib", level=4)],
     "lz4": [codec("numcodecs.lz4", acceleration=1)],
+    "numcodecs blosc": [codec("numcodecs.blosc", cname="lz4", clevel=3, shuffle=-1)],
     "blosc lz4": [blosc()],
     "blosc lz4 bit": [blosc("lz4", "bitshuffle"), CRC],
     "blosc lz4 none": [blosc("lz4", "noshuffle")],
@@ -139,6 +140,12 @@ def test_blosc_of_lz4_is_split_into_planes() -> None:
     assert blosc_of(data, blocksize=5000) == (0x21, 4, 400_000, 4992)
     assert blosc_of(data[:500], blocksize=64) == (0x31, 4, 2000, 64)  # too short to split
     assert blosc_of(data, blocksize=10**6) == (0x21, 4, 400_000, 400_000)
+
+
+def test_blosc_shuffles_bits_of_bytes_where_it_may_choose() -> None:
+    for dtype, flags in (("u1", 0x34), ("<i2", 0x21)):
+        assert blosc_of(smooth((70_000,), dtype), shuffle="autoshuffle")[0] == flags
+    assert blosc_of(smooth((70_000,), "u1"))[0] == 0x30  # there are no planes
 
 
 def test_blosc_stores_what_does_not_get_shorter() -> None:
@@ -234,6 +241,17 @@ def test_an_unknown_place_is_refused() -> None:
         emulated_backend(1, encode="gpu")
 
 
+def test_what_nvcomp_refuses_the_host_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = emulated_backend(1)
+
+    def refuse(*_: Any) -> int:
+        raise DeviceError("nvCOMP refused the size")
+
+    monkeypatch.setattr(backend.runtime.nvcomp, "compress_bound", refuse)
+    assert "nvCOMP refused the size" in reasons(backend, [codec("zstd", level=3)])
+    backend.runtime.close()
+
+
 def test_a_stream_that_is_too_long_for_nvcomp(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(cuzarr.cuda.encoder.MAX_STREAM, "LZ4", 1000)
     backend = emulated_backend(1)
@@ -245,14 +263,15 @@ def test_a_stream_that_is_too_long_for_nvcomp(monkeypatch: pytest.MonkeyPatch) -
 # ---- chunks of nothing but the fill value, errors, memory
 
 
+@pytest.mark.parametrize("where", ["device", "host"])
 @pytest.mark.parametrize("fill", [0, -1, 7])
 @pytest.mark.parametrize("codecs", [[], [CRC], [codec("zstd", level=1)], [blosc()]], ids=str)
-def test_chunks_of_the_fill_value_are_dropped(codecs: Any, fill: int) -> None:
+def test_chunks_of_the_fill_value_are_dropped(codecs: Any, fill: int, where: str) -> None:
     data = np.full(SHAPE, fill, ">i4")
     data[20, 30] = 1
     stored = Stored(data, CHUNKS, [BIG, *codecs], fill_value=fill).encode_all()
-    backend = device_backend(2)
-    assert written(stored, backend, empty=False) == {"device"}
+    backend = device_backend(2, encode=where)
+    assert written(stored, backend, empty=False) == {where}
     assert list(stored.store.list("")) == [stored.key((1, 1))]
     np.testing.assert_array_equal(host_read(stored), data)
     written(stored, backend, np.full(SHAPE, fill, ">i4"), empty=False)

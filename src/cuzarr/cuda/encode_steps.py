@@ -33,6 +33,7 @@ Kind = Literal["raw", "zstd", "gzip", "zlib", "lz4", "blosc"]
 
 #: Highest level of a compressor that "auto" leaves to a device, by kind.
 _MOST: Final = {"zstd": 5, "gzip": 9, "zlib": 9, "lz4": 2**31, "blosc": 7}
+_SHUFFLES: Final = {0: "noshuffle", 1: "shuffle", 2: "bitshuffle", -1: "autoshuffle"}
 _FORMATS: Final = {"zstd": "Zstd", "gzip": "Gzip", "zlib": "Gzip", "lz4": "LZ4"}
 
 
@@ -127,6 +128,9 @@ def compressor_of(codec: BytesBytesCodec) -> Compressor | None:
         return _gzip("zlib", inner.level)
     if codec.codec_id == "lz4":
         return _plain("lz4", inner.acceleration)
+    if codec.codec_id == "blosc":
+        shuffle = _SHUFFLES[inner.shuffle]
+        return _blosc(BloscCodec(inner.cname, inner.clevel, shuffle, None, inner.blocksize))
     return None
 
 
