@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
+import tracemalloc
 
-from cuzarr.plan import full_plan, group_by_shard, inner_chunks_in_array, shard_address
+import numpy as np
+import pytest
+
+from cuzarr.plan import (
+    full_plan,
+    group_by_shard,
+    inner_chunks_in_array,
+    plan_orthogonal,
+    shard_address,
+)
+from cuzarr.plan.shards import whole_shards
 
 
 def test_slots_are_c_order_positions_in_the_shard():
@@ -58,3 +68,47 @@ def test_shards_at_the_border_hold_fewer_inner_chunks_of_the_array():
     shards = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     counts = inner_chunks_in_array(shards, (10, 7), (2, 2), (4, 3))
     assert counts.tolist() == [12, 4, 3, 1]  # a grid of 5 x 4 inner chunks
+
+
+@pytest.mark.parametrize("most", [1, 7, 40, 10**6])
+@pytest.mark.parametrize(
+    "key",
+    [
+        (slice(None), slice(None)),
+        (slice(90, 3, -7), slice(5, 80)),
+        (np.array([97, 3, 3, 50, 51, 4]), np.arange(0, 85, 9)),
+    ],
+    ids=["all", "backwards", "lists"],
+)
+def test_whole_shards_are_all_chunks_and_no_shard_twice(key, most):
+    shape, chunks, per = (100, 85), (4, 5), (3, 4)
+    plan = plan_orthogonal(key, shape, chunks)
+    groups = list(whole_shards(plan.axes, per, lambda: most))
+    assert sorted(np.concatenate(groups).tolist()) == list(range(plan.n_chunks))
+    seen = set()
+    for ids in groups:
+        rows = plan.rows_of(ids)
+        shards = {tuple(c) for c in (rows.coords // per).tolist()}
+        assert len(ids) <= most or len(shards) == 1
+        assert not shards & seen
+        seen |= shards
+    whole = plan.rows(0, plan.n_chunks)
+    some = plan.rows_of(groups[-1])
+    assert np.array_equal(some.coords, whole.coords[groups[-1]])
+    assert np.array_equal(some.complete, whole.complete[groups[-1]])
+
+
+def test_shards_of_a_huge_selection_come_one_group_at_a_time():
+    """2^32 inner chunks: all of them at once would be hundreds of GiB."""
+    plan = full_plan((2**20, 2**20), (16, 16))
+    tracemalloc.start()
+    try:
+        groups = whole_shards(plan.axes, (4, 4), lambda: 100)
+        first = [plan.rows_of(next(groups)).coords // 4 for _ in range(3)]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [np.unique(c[:, 1]).tolist() for c in first] == [
+        list(range(k, k + 6)) for k in (0, 6, 12)
+    ]
+    assert peak < 64 * 2**20

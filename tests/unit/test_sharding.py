@@ -429,3 +429,37 @@ def test_codecs_of_another_library() -> None:
 
     made = ShardingCodec(chunk_shape=(2,), codecs=[{"name": "bytes"}, Foreign()])
     assert made.configuration()["codecs"][1] == Foreign().to_dict()
+
+
+def test_a_write_of_many_waves_of_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Selections of all kinds, in waves of a few inner chunks, equal NumPy's."""
+    monkeypatch.setattr("cuzarr.host.write_pass._WAVE_BYTES", 0)
+    expected = np.zeros((60, 47), "i4")
+    z = cuzarr.create_array(
+        None, shape=expected.shape, dtype="i4", chunks=(4, 3), shards=(12, 9), fill_value=0
+    )
+    with cuzarr.config.set({"host.threads": 1}):  # waves of 4 inner chunks
+        for k, key in enumerate(
+            ((slice(None), slice(None)), (slice(50, 3, -3), slice(1, 40, 2)), (slice(7), 5))
+        ):
+            value = np.arange(expected[key].size, dtype="i4").reshape(expected[key].shape) + k
+            expected[key] = value
+            z[key] = value
+        rows, columns = np.array([59, 2, 3, 30]), np.array([46, 0, 20])
+        expected[np.ix_(rows, columns)] = -1
+        z.oindex[rows, columns] = -1
+    assert np.array_equal(z[...], expected)
+
+
+def test_a_huge_sharded_array_is_written_in_waves() -> None:
+    store = MemoryStore()
+    z = cuzarr.create_array(
+        store, shape=(2**20, 2**20), dtype="u1", chunks=(2**9, 2**9), shards=(2**11, 2**11)
+    )
+    far = slice(None, None, 2**16)
+    z[far, far] = 0  # nothing is stored of what is all fill value
+    assert list(store.list("c")) == []
+    value = np.arange(256, dtype="u1").reshape(16, 16)
+    z[far, far] = value
+    assert np.array_equal(z[far, far], value)
+    assert len(list(store.list("c"))) == 255  # that of value 0 is not there

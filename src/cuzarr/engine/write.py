@@ -22,6 +22,7 @@ from cuzarr.engine.backend import AnyArray, Backend, WritePass
 from cuzarr.engine.batch import EncodedWave, InnerChunks, Job, Wave
 from cuzarr.engine.pool import abandon, pool, threads
 from cuzarr.plan.chunk_plan import Int64, PlanRows
+from cuzarr.plan.shards import whole_shards
 from cuzarr.storage.base import Store
 
 
@@ -203,7 +204,12 @@ def _plain_waves(job: Job, address: PlainAddress, steps: WritePass) -> Iterator[
 
 
 def _shard_waves(job: Job, address: ShardAddress, steps: WritePass) -> Iterator[Wave]:
-    rows = job.plan.rows(0, job.plan.n_chunks)
+    if job.plan.axes and job.plan.n_chunks > steps.wave_chunks:
+        parts = whole_shards(job.plan.axes, address.chunks_per_shard, lambda: steps.wave_chunks)
+        for index, chunks in enumerate(parts):
+            yield address.wave(index, job.plan.rows_of(chunks))
+        return
+    rows = job.plan.rows(0, job.plan.n_chunks)  # of points: no more than they take themselves
     groups = address.group(rows.coords)
     rows = rows.take(np.argsort(groups.shard_of, kind="stable"))
     ends = np.cumsum(np.bincount(groups.shard_of, minlength=len(groups.shard_coords)))

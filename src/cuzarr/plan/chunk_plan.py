@@ -165,7 +165,11 @@ class ChunkPlan:
             return self.points.rows(first, last)
         if self.boxes is not None:
             return self.boxes.rows(first, last)
-        return _product_rows(self.axes, first, last)
+        return _product_rows(self.axes, np.arange(first, last))
+
+    def rows_of(self, chunks: Int64) -> PlanRows:
+        """Expand some chunks of a separable selection, by their C order in the grid."""
+        return _product_rows(self.axes, chunks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,10 +265,10 @@ class Boxes:
 _WAVE_ROWS = 2**18  #: some tens of bytes each, per axis
 
 
-def _product_rows(axes: tuple[Axis, ...], first: int, last: int) -> PlanRows:
+def _product_rows(axes: tuple[Axis, ...], chunks: Int64) -> PlanRows:
     lengths = tuple(len(axis.chunk) for axis in axes)
-    which = np.unravel_index(np.arange(first, last), lengths) if axes else ()
-    n, d = last - first, len(axes)
+    which = np.unravel_index(chunks, lengths) if axes else ()
+    n, d = len(chunks), len(axes)
     columns = {name: np.empty((n, d), np.int64) for name in ("chunk", "start", "count", "out")}
     complete = np.ones(n, np.bool_)
     for a, (axis, k) in enumerate(zip(axes, which, strict=True)):

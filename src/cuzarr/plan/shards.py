@@ -6,18 +6,20 @@
 2. :func:`shard_address` splits grid coordinates into shard and slot, the C order position in the
    shard's index (Zarr v3 ``sharding_indexed``, "index format").
 3. :func:`group_by_shard` names each shard once, so that its index is read once.
+4. :func:`whole_shards` cuts a separable selection into groups of whole shards, one at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 
 import numpy as np
 
 from cuzarr.meta.edges import Edges, Spacing, begin, find, length_of, on_axes
-from cuzarr.plan.chunk_plan import Int64
+from cuzarr.plan.chunk_plan import Axis, Int64
 from cuzarr.plan.grid import clipped, grid_shape
 from cuzarr.plan.grouping import freeze, group_rows, linear_ids, weighted_sum
 
@@ -95,6 +97,44 @@ def group_by_shard(coords: Int64, chunks_per_shard: Sequence[Spacing]) -> ShardG
             shard_of[groups.order] = ordinal
     freeze(shard_coords, shard_of)
     return ShardGroups(shard_coords, shard_of, slot)
+
+
+def whole_shards(
+    axes: Sequence[Axis], chunks_per_shard: Sequence[Spacing], most: Callable[[], int]
+) -> Iterator[Int64]:
+    """Yield the inner chunks of a separable selection, in groups of whole shards.
+
+    Parameters
+    ----------
+    axes : sequence of Axis
+        Over the inner chunks; of each shard they are neighbours.
+    chunks_per_shard : d times int or Edges
+    most : callable
+        Returns the chunks that a group may have; a single shard may have more.
+
+    Yields
+    ------
+    (n,) int64
+        C order positions in the selection's grid; nothing is held but one group.
+    """
+    runs = []
+    for axis, per in zip(axes, chunks_per_shard, strict=True):
+        shard = find(axis.chunk, per)
+        first = np.flatnonzero(np.concatenate(([True], shard[1:] != shard[:-1])))
+        runs.append([*zip(first.tolist(), [*first[1:].tolist(), len(shard)], strict=True)])
+    group: list[Int64] = []
+    size = 0
+    for ranges in product(*runs):
+        chunks = np.zeros(1, np.int64)
+        for axis, (low, high) in zip(axes, ranges, strict=True):
+            chunks = (chunks[:, None] * len(axis.chunk) + np.arange(low, high)).reshape(-1)
+        if group and size + len(chunks) > most():
+            yield np.concatenate(group)
+            group, size = [], 0
+        group.append(chunks)
+        size += len(chunks)
+    if group:
+        yield np.concatenate(group)
 
 
 def inner_chunks_in_array(
