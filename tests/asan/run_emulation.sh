@@ -29,4 +29,5 @@ if [ "${1:-}" = "--fuzz" ]; then
 fi
 exec env LD_PRELOAD="$preload" "$python" -m pytest -q -p no:cacheprovider \
     tests/unit/test_kernels_scatter.py tests/unit/test_kernels_blosc.py \
-    tests/unit/test_kernels_segments.py tests/unit/test_kernels_encode.py "$@"
+    tests/unit/test_kernels_segments.py tests/unit/test_kernels_encode.py \
+    tests/unit/test_kernels_checks.py tests/unit/test_kernels_lz77.py "$@"

@@ -43,6 +43,9 @@ LAYOUTS: dict[str, dict[str, Any]] = {
             {"id": "adler32"},
         ],
     },
+    "v2 checksum in front": {
+        "zarr_format": 2, "chunks": (16, 20), "compressor": {"id": "crc32c", "location": "start"},
+    },
     "v3 gzip": {"chunks": (16, 20), "compressors": [{"name": "gzip"}]},
     "v3 filters": {
         "chunks": (16, 20),

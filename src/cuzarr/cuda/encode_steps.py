@@ -92,7 +92,10 @@ class EncodeSteps:
         """Read the steps off a chain; ``nvcomp``: whether it is there."""
         codecs = list(chain.byte_codecs)
         names = ", ".join(codec.name for codec in codecs) or chain.serializer.name
-        crc32c = bool(codecs) and codecs[-1].device_step == "crc32c"
+        last: Any = codecs[-1] if codecs else None
+        crc32c = last is not None and last.device_step == "crc32c"
+        if crc32c and isinstance(last, NumcodecsBytesCodec):
+            crc32c = last.inner.location == "end"
         rest = codecs[:-1] if crc32c else codecs
         found = compressor_of(rest[0]) if len(rest) == 1 else None
         why = ""
