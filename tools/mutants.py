@@ -74,7 +74,10 @@ def _sites(node: ast.AST, *, inside: bool) -> Iterator[tuple[Any, bool]]:
                 continue
             if isinstance(child, (ast.expr, ast.stmt)):
                 yield child, inside
-            yield from _sites(child, inside=inside or isinstance(child, ast.FunctionDef))
+            # Defaults run where the function is defined, its body where it is called.
+            default = isinstance(node, ast.FunctionDef) and field == "args"
+            below = isinstance(child, ast.FunctionDef) or (inside and not default)
+            yield from _sites(child, inside=below)
 
 
 def _is_left_alone(child: ast.AST) -> bool:

@@ -183,10 +183,6 @@ def _shape(shape: Any, problems: Problems) -> tuple[int, ...] | None:
 
 def _data_type(dtype: Any, problems: Problems) -> tuple[DType, str | None] | None:
     """Return the dtype, and the serializer that a variable-length one needs."""
-    if dtype is str or dtypes.is_string(dtype):
-        return dtypes.STRING, "vlen-utf8"
-    if dtype is bytes:
-        return np.dtype("O"), "vlen-bytes"
     if callable(getattr(dtype, "to_json", None)):  # a data type object of zarr-python
         dtype = dtype.to_json(zarr_format=3)
     if isinstance(dtype, Mapping) or (
@@ -203,8 +199,8 @@ def _data_type(dtype: Any, problems: Problems) -> tuple[DType, str | None] | Non
     if found.kind == "S" and not found.itemsize:
         return np.dtype("O"), "vlen-bytes"
     before = len(problems.found)
-    parsed = dtypes.from_v2(dtypes.to_v2(found), "dtype", problems)
-    return None if parsed is None or len(problems.found) > before else (found, None)
+    dtypes.from_v2(dtypes.to_v2(found), "dtype", problems)
+    return None if len(problems.found) > before else (found, None)
 
 
 def _grid(

@@ -144,7 +144,7 @@ def _zarray(spec: ArraySpec) -> dict[str, JSON]:
     new: dict[str, JSON] = {"zarr_format": 2}
     new["shape"] = list(spec.shape)
     new["chunks"] = list(spec.chunk_shape)
-    if old is not None and same_dtype:
+    if same_dtype:
         new["dtype"] = raw["dtype"]
     else:
         new["dtype"] = dtypes.to_v2(spec.dtype)

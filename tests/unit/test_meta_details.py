@@ -1,0 +1,208 @@
+"""Details of metadata that mutation tests found untested: defaults, bounds, kept fields."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numcodecs
+import numpy as np
+import pytest
+
+import cuzarr
+from cuzarr.errors import MetadataError
+from cuzarr.meta import codec_specs, default_chunks, dtypes, fill, v2, v3
+from cuzarr.meta.consolidated import Consolidated
+from cuzarr.meta.ml_types import BITS
+from cuzarr.meta.problems import Problems
+from cuzarr.meta.spec import CodecSpec, GroupSpec
+
+
+def zarray(**changes: Any) -> dict[str, Any]:
+    return {
+        "zarr_format": 2, "shape": [4], "chunks": [2], "dtype": "<i4", "compressor": None,
+        "fill_value": 0, "order": "C", "filters": None, **changes,
+    }  # fmt: skip
+
+
+def refused(parse: Any, value: Any) -> list[str]:
+    problems = Problems("key")
+    assert parse(value, "dtype", problems) is None
+    return problems.found
+
+
+# Data types
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "<M8[2147483648s]",
+        "<M8[0s]",
+        "<m8[parsec]",
+        "<i3",
+        "|O8",
+        "|S0",
+        "|S99999999999",
+        [["a", "<i4", [2**31]]],
+        [["a", "<i4", [0]]],
+        [["a", "<i4", "x"]],
+        [["a", "<i4", 5]],
+        [["a", "|O", [2]]],
+    ],
+    ids=str,
+)
+def test_v2_types_that_are_refused(value: Any) -> None:
+    assert refused(dtypes.from_v2, value)
+
+
+def test_times_without_a_unit() -> None:
+    for text in ("<M8", "<M8[generic]"):
+        assert dtypes.from_v2(text, "", Problems("")) == np.dtype("<M8")
+    assert dtypes.from_v2("<M8[2147483647s]", "", Problems("")) == np.dtype("M8[2147483647s]")
+
+
+@pytest.mark.parametrize(
+    ("name", "configuration", "place"),
+    [
+        ("fixed_length_utf32", {"length_bytes": 0}, "length_bytes"),
+        ("fixed_length_utf32", {"length_bytes": 2**31}, "length_bytes"),
+        ("fixed_length_utf32", {"length_bytes": "4"}, "length_bytes"),
+        ("numpy.datetime64", {"unit": "parsec"}, "unit"),
+        ("numpy.datetime64", {"unit": ["s"]}, "unit"),
+        ("numpy.datetime64", {"unit": "s", "scale_factor": "2"}, "scale_factor"),
+        ("numpy.datetime64", {"unit": "s", "scale_factor": 0}, "scale_factor"),
+        ("numpy.datetime64", {"unit": "s", "scale_factor": 2**31}, "scale_factor"),
+    ],
+)
+def test_v3_types_that_are_refused(name: str, configuration: Any, place: str) -> None:
+    found = refused(dtypes.from_v3, {"name": name, "configuration": configuration})
+    assert found
+    assert place in found[0]
+
+
+def test_bits_of_small_types() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    for name, bits in BITS.items():
+        kind = getattr(ml_dtypes, name)
+        info = ml_dtypes.iinfo if "int" in name else ml_dtypes.finfo
+        assert info(kind).bits == bits, name
+
+
+# Fill values
+
+
+def test_elements_of_fill_values() -> None:
+    assert fill.read_as(None, np.dtype("<i4"), None) == 0
+    assert fill.read_as(np.int32(3), np.dtype("<i4"), None) == 3
+    assert fill.read_as(None, np.dtype("O"), "vlen-utf8") == ""
+    assert fill.read_as(None, np.dtype("O"), "vlen-bytes") == b""
+    assert fill.read_as(None, np.dtype("O"), "json2") is None
+    assert type(fill.read_as(np.str_("a"), np.dtype("O"), "vlen-utf8")) is str
+
+
+def test_equal_fill_values() -> None:
+    objects, floats = np.dtype("O"), np.dtype("<f8")
+    assert fill.same(None, None, floats)
+    assert not fill.same(None, np.float64(0), floats)
+    assert fill.same(np.float64("nan"), np.float64("nan"), floats)
+    assert not fill.same(np.float64(0.0), np.float64(-0.0), floats)
+    assert fill.same(np.int64(1), np.int64(1), objects)
+    assert not fill.same(np.int64(1), np.bool_(True), objects)
+
+
+def test_payloads_of_nan_are_kept_in_v3_alone() -> None:
+    payload = np.array([0x7FC12345], "u4").view("f4")[0]
+    assert fill.to_json(payload, np.dtype("f4"), 3) == "0x7fc12345"
+    assert fill.to_json(payload, np.dtype("f4"), 2) == "NaN"
+    assert fill.to_json(np.float32("nan"), np.dtype("f4"), 3) == "NaN"
+
+
+# Codecs
+
+
+def test_serializers_and_bytes_codecs() -> None:
+    serializers = ["bytes", "packbits", "sharding_indexed", "vlen-utf8", "numcodecs.pcodec"]
+    assert all(codec_specs.is_serializer(CodecSpec(name, {})) for name in serializers)
+    assert not codec_specs.is_serializer(CodecSpec("zstd", {}))
+    of_bytes = "blosc lz4 bz2 lzma crc32 adler32 fletcher32 jenkins_lookup3 base64".split()
+    assert all(codec_specs.is_bytes_codec(CodecSpec(f"numcodecs.{i}", {})) for i in of_bytes)
+    assert not codec_specs.is_bytes_codec(CodecSpec("numcodecs.delta", {}))
+
+
+def test_defaults_of_v2_codecs() -> None:
+    spec = v2.parse_array(
+        zarray(compressor={"id": "blosc"}, filters=[{"id": "shuffle"}]), None, ".zarray"
+    )
+    by_name = {codec.name: codec.configuration for codec in spec.codecs}
+    assert by_name["numcodecs.shuffle"] == {"elementsize": 4}
+    blosc = numcodecs.Blosc()
+    assert by_name["blosc"]["cname"] == blosc.cname
+    assert by_name["blosc"]["clevel"] == blosc.clevel
+    assert v2.documents(spec)[".zarray"]["compressor"] == {"id": "blosc"}
+
+
+def test_a_string_codec_is_given_once() -> None:
+    z = cuzarr.create_array(None, shape=2, dtype=str, zarr_format=2, filters=[numcodecs.VLenUTF8()])
+    assert z.filters == [numcodecs.VLenUTF8()]
+
+
+def test_codecs_beside_a_whole_chain_are_named() -> None:
+    chain = [{"name": "bytes", "configuration": {"endian": "little"}}]
+    for name in ("filters", "serializer", "compressors", "compressor"):
+        with pytest.raises(MetadataError, match=f"- {name}: cannot be given together"):
+            cuzarr.create_array(None, shape=2, dtype="i4", codecs=chain, **{name: None})
+
+
+def test_the_byte_order_of_what_cast_value_makes() -> None:
+    cast = {"name": "cast_value", "configuration": {"data_type": "uint8"}}
+    z = cuzarr.create_array(None, data=np.arange(4), filters=[cast], compressors=None)
+    assert bytes(z.store.get("c/0")) == bytes(range(4))
+    np.testing.assert_array_equal(z[...], np.arange(4))
+
+
+def test_text_of_a_type_that_is_no_object() -> None:
+    z = cuzarr.open_array(_store(zarray(filters=[{"id": "vlen-utf8"}])))
+    assert z.dtype == "i4"
+    z.store.set("0", b"\1\0\0\0\1\0\0\0a")
+    with pytest.raises(cuzarr.errors.ChunkDecodeError, match="'0'"):
+        z[...]
+
+
+# Documents
+
+
+def test_a_changed_type_is_written() -> None:
+    document = v3.document(cuzarr.zeros(3, dtype="i4").metadata)
+    spec = v3.parse(document, "zarr.json")
+    assert v3.document(replace(spec, dtype=np.dtype("<i8")))["data_type"] == "int64"
+    old = v2.parse_array(zarray(), None, ".zarray")
+    assert v2.documents(replace(old, dtype=np.dtype("<i8")))[".zarray"]["dtype"] == "<i8"
+
+
+def test_groups_are_equal_whatever_is_consolidated() -> None:
+    empty = Consolidated.from_v3({"kind": "inline", "metadata": {}}, "zarr.json")
+    assert GroupSpec(consolidated=empty) == GroupSpec()
+
+
+def test_consolidated_members_are_sorted_and_below() -> None:
+    group = {"zarr_format": 3, "node_type": "group"}
+    metadata = {"kind": "inline", "must_understand": False, "metadata": {"b": group, "a": group}}
+    store = cuzarr.MemoryStore()
+    store.set("zarr.json", cuzarr.meta.dump_json({**group, "consolidated_metadata": metadata}))
+    assert list(cuzarr.open_consolidated(store)) == ["a", "b"]
+    for path in (".", "a/.", "a/./b", "..", "a//b", ""):
+        with pytest.raises(MetadataError, match="not the path of a member"):
+            Consolidated.from_v3({"kind": "inline", "metadata": {path: group}}, "zarr.json")
+
+
+def test_chunks_that_are_no_chunks() -> None:
+    with pytest.raises(MetadataError, match="chunks"):
+        cuzarr.create_array(None, shape=4, dtype="i4", chunks="large")
+    assert default_chunks((0, 3), 4) == (1024, 3)
+
+
+def _store(document: dict[str, Any]) -> cuzarr.MemoryStore:
+    store = cuzarr.MemoryStore()
+    store.set(".zarray", cuzarr.meta.dump_json(document))
+    return store
