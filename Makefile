@@ -1,4 +1,4 @@
-# make demo | test | check | bench | docs | asan | clean
+# make demo | test | coverage | check | bench | docs | asan | clean
 #
 # Needs Linux, Python 3.11 or newer with venv, a C++ compiler, and PyPI. Nothing is installed
 # outside this folder; a second run finds everything in place.
@@ -28,7 +28,7 @@ BENCH_ARGS ?=
 comma := ,
 TEST_EXTRAS := test$(if $(filter 1,$(TORCH)),$(comma)torch)
 
-.PHONY: help demo test check bench docs asan clean
+.PHONY: help demo test coverage check bench docs asan clean
 
 help:
 	@sed -n '1,10s/^# \{0,1\}//p' Makefile
@@ -65,6 +65,11 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n $(JOBS) $(PYTEST_ARGS)
 	@tools/test_newer_python.sh "$(NEWER)" $(PYTEST_ARGS)
 	@tools/test_zarr2.sh "$(PYTHON)" "$(ZARR2)" -n $(JOBS) $(PYTEST_ARGS)
+
+# Lines that no test reaches; what needs a GPU runs on the emulated one.
+coverage: $(VENV)/.test
+	$(BIN)/python -m pytest -q -n $(JOBS) --cov --cov-report= $(PYTEST_ARGS)
+	$(BIN)/python -m coverage report
 
 check: $(VENV)/.check $(VENV)/.test
 	$(BIN)/ruff check .
