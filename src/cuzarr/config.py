@@ -19,6 +19,8 @@ async.concurrency            64         requests at a time to a store object of 
 cuda.budget                  None       bytes of device scratch per call; None = a sixteenth of the
                                         device's memory, from 1 to 8 GiB
 cuda.slab_bytes              268435456  bytes of each pinned slab
+cuda.fetch                   "native"   what reads the files of a local store for a device:
+                                        "native", or "kvikio" (into device memory)
 cuda.device_decode           "checked"  "checked", "trusted" or "host"
 cuda.placement               {}         overrides of the placement table (``cuda.placement``)
 cuda.encode                  "auto"     where chunks of a write are encoded: "auto", "host" or
@@ -52,6 +54,7 @@ DEFAULTS: dict[str, Any] = {
     "cuda": {
         "budget": None,
         "slab_bytes": 2**28,
+        "fetch": "native",
         "device_decode": "checked",
         "placement": {},
         "encode": "auto",

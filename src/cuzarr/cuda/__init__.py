@@ -49,6 +49,7 @@ def open_backend(device_id: int, host: Backend | None = None) -> CudaBackend:
         config.get("cuda.encode"),
         helper,
         config.get("cuda.small_bytes"),
+        config.get("cuda.fetch"),
     )
 
 
@@ -62,6 +63,7 @@ def _backend(
     encode: Any,
     host: Backend | None,
     small_bytes: int | None,
+    fetch: Any,
 ) -> CudaBackend:
     runtime = _runtime(device_id)
     return CudaBackend(
@@ -73,6 +75,7 @@ def _backend(
         encode=encode,
         host=host,
         small_bytes=small_bytes,
+        fetch=fetch,
     )
 
 

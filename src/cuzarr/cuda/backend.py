@@ -16,7 +16,7 @@ from cuzarr.cuda.placement import Mode, Placement
 from cuzarr.cuda.read_pass import CudaReadPass
 from cuzarr.cuda.rows import check_elements
 from cuzarr.cuda.runtime import DeviceArray, Runtime
-from cuzarr.cuda.shared import Shared
+from cuzarr.cuda.shared import Fetch, Shared
 from cuzarr.cuda.small import SmallReadPass, is_small
 from cuzarr.cuda.write_pass import CudaWritePass
 from cuzarr.cuda.write_value import device_value
@@ -52,6 +52,9 @@ class CudaBackend:
     small_bytes : int or None
         Bytes of chunks up to which a read is small; None: 1 MiB for each host thread, which a host
         decodes in about the time that a device takes for one stream.
+    fetch : {"native", "kvikio"}
+        What reads the files of a local store: the native reader, into pinned memory, or kvikio,
+        into device memory (``cuda.kvikio_fetch``).
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class CudaBackend:
         encode: EncodeMode = "auto",
         host: Backend | None = None,
         small_bytes: int | None = None,
+        fetch: Fetch = "native",
     ) -> None:
         if encode not in MODES:
             raise ValueError(f"encode must be one of {', '.join(MODES)}, not {encode!r}")
@@ -74,7 +78,7 @@ class CudaBackend:
         self.name = runtime.name
         decide = Placement(device_decode, runtime.nvcomp is not None, placement)
         small = threads() << 20 if small_bytes is None else small_bytes
-        self.shared = Shared(runtime, budget, slab_bytes, small, decide)
+        self.shared = Shared(runtime, budget, slab_bytes, small, decide, fetch)
 
     def begin_read(self, job: Job, out: DeviceArray | None) -> ReadPass:
         """Start a read into ``out``, or into a new C-contiguous array."""

@@ -26,6 +26,7 @@ from cuzarr.cuda.fetch import EncodedWave, Reading
 from cuzarr.cuda.host_decode import HostDecode
 from cuzarr.cuda.inspected import DEVICE, HOST, Inspection
 from cuzarr.cuda.inspection import host_only, inspect
+from cuzarr.cuda.kvikio_fetch import KvikioReading, by_kvikio, give_device_slab
 from cuzarr.cuda.memory import Keeper, Tables
 from cuzarr.cuda.resident import ResidentReading, resident_chunks
 from cuzarr.cuda.runtime import DeviceBuffer, Event, Stream
@@ -47,7 +48,7 @@ class Fetched:
 
     wave: Wave
     base: int
-    reading: Reading | ResidentReading
+    reading: Reading | ResidentReading | KvikioReading
 
 
 @dataclass(eq=False)
@@ -149,9 +150,11 @@ class WaveDecoder:
     def fetch(self, wave: Wave, *, ahead: bool = False) -> Fetched:
         """Start the reading of a wave; ``ahead``: in the background."""
         shared = self._shared
-        reading: Reading | ResidentReading
+        reading: Reading | ResidentReading | KvikioReading
         if self._resident is not None:
             reading = ResidentReading(self._resident, self._job, wave)
+        elif not self._too_large and by_kvikio(shared, self._job.store):
+            reading = KvikioReading(shared, self._job, self._steps, wave, ahead=ahead)
         else:
             limit = 0 if self._too_large else shared.slab_bytes
             reading = Reading(
@@ -208,6 +211,8 @@ class WaveDecoder:
         if prepared.upload is not None:
             buffers.append(prepared.upload)
         start = 0 if prepared.upload is None else prepared.upload.ptr - prepared.shift
+        if prepared.encoded.device is not None:
+            start = prepared.encoded.device.ptr
         steps = DeviceDecode(
             runtime, prepared.inspection, self._steps, prepared.encoded, start, self._first_bad,
             prepared.base, self._temp_limit,
@@ -243,6 +248,7 @@ class WaveDecoder:
             pending.host.cancel()
             if pending.host.slab is not None:
                 self._shared.slabs.give(pending.host.slab, None)
+        give_device_slab(self._shared, pending.encoded, pending.work)
         if pending.encoded.slab is not None:
             self._shared.slabs.give(pending.encoded.slab, pending.uploaded)
         pending.upload = None
@@ -270,6 +276,8 @@ class WaveDecoder:
         encoded = prepared.encoded
         rows = np.flatnonzero((prepared.inspection.place == DEVICE) & (encoded.sizes > 0))
         if len(rows) == 0 or encoded.slab is None or prepared.upload is not None:
+            return
+        if encoded.device is not None:
             return
         first = int(encoded.positions[rows].min())
         last = int((encoded.positions[rows] + encoded.sizes[rows]).max())

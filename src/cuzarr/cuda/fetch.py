@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from cuzarr import native
 from cuzarr.cuda.memory import ALIGNMENT, Slab, SlabPool
+from cuzarr.cuda.runtime import DeviceBuffer
 from cuzarr.engine.address import describe_status
 from cuzarr.engine.batch import Wave
 from cuzarr.engine.pool import abandon, pool, threads
@@ -50,6 +51,8 @@ class EncodedWave:
         Rows that did not fit in the slab.
     inspection : Inspection or None
         What the headers say, where it is known beforehand; ``positions`` are device addresses then.
+    device : DeviceBuffer or None
+        Where the slab's bytes are in device memory already; there may be no slab then.
     """
 
     slab: Slab | None
@@ -57,6 +60,7 @@ class EncodedWave:
     sizes: Int64
     apart: dict[int, BytesLike] = field(default_factory=dict)
     inspection: Inspection | None = None
+    device: DeviceBuffer | None = None
 
     def view(self, row: int) -> memoryview:
         """Return the bytes of a row that is not missing."""

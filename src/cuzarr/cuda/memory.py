@@ -3,9 +3,10 @@
 1. :class:`SlabPool` keeps page-locked slabs, since allocating them runs at 1-2 GB/s; a slab is
    handed out again only after the event of its last copy. Waves and tables have a pool each: a
    table that took a wave's slab would make the next wave allocate one.
-2. :class:`Tables` collects the many small arrays of a wave (pointers, sizes, rows) and sends all of
+2. :class:`DeviceSlabs` does the same for device memory that files are read into.
+3. :class:`Tables` collects the many small arrays of a wave (pointers, sizes, rows) and sends all of
    them in one copy.
-3. :class:`Keeper` holds what must outlive queued work, until its event has happened.
+4. :class:`Keeper` holds what must outlive queued work, until its event has happened.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from cuzarr.cuda.runtime import DeviceBuffer, Event, PinnedBuffer, Runtime, Stre
 
 ALIGNMENT = 16  #: bytes; of everything placed in a slab or a table, for 16-byte accesses
 _SMALLEST = 1 << 16
+_KEPT = 4  #: device slabs
 
 
 def align(nbytes: int) -> int:
@@ -103,6 +105,42 @@ class SlabPool:
 
     def _bytes(self) -> int:
         return sum(slab.nbytes for slab in self._made)
+
+
+class DeviceSlabs:
+    """Device memory that files are read into; kept, and handed out again after its last use.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.stream = runtime.new_stream()
+        self._idle: list[tuple[DeviceBuffer, Event]] = []
+        self._lock = Lock()
+
+    def take(self, nbytes: int) -> DeviceBuffer:
+        """Return memory that nothing queued uses any more."""
+        with self._lock:
+            at = next((i for i, (b, _) in enumerate(self._idle) if b.nbytes >= nbytes), None)
+            found = None if at is None else self._idle.pop(at)
+        if found is None:
+            size = max(_SMALLEST, 1 << max(0, nbytes - 1).bit_length())
+            buffer = self._runtime.alloc(size, self.stream)
+            self._runtime.memset(buffer.ptr, 0, size, self.stream)  # gaps are downloaded, too
+            found = buffer, self._runtime.record(self.stream)
+        self._runtime.wait_event(found[1])  # kvikio knows no streams
+        return found[0]
+
+    def give(self, buffer: DeviceBuffer, event: Event) -> None:
+        """Take memory back; ``event`` follows its last use."""
+        self._runtime.stream_wait(self.stream, event)
+        with self._lock:
+            self._idle.append((buffer, event))
+            dropped = self._idle.pop(0) if len(self._idle) > _KEPT else None
+        del dropped
 
 
 class Tables:
