@@ -20,6 +20,7 @@ from cuzarr.aio import AsyncArray
 from cuzarr.config import ArrayConfig, config
 from cuzarr.description import Description
 from cuzarr.device import parse_device
+from cuzarr.engine.address import ShardAddress
 from cuzarr.engine.report import DevicePlan
 from cuzarr.engine.target import bind
 from cuzarr.errors import ShapeMismatchError
@@ -104,8 +105,18 @@ class Array(Description):
 
     @property
     def nchunks_initialized(self) -> int:
-        """Number of stored objects (shards, where the array is sharded)."""
-        return sum(1 for _ in self._chunk_keys())
+        """Number of chunks in the stored objects; of a stored shard, all that it has room for."""
+        stored = [coords for _, coords in self._stored_objects()]
+        address = self._target.address
+        if not isinstance(address, ShardAddress):
+            return len(stored)
+        shards = np.array(stored, np.int64).reshape(len(stored), self.ndim)
+        return int(address.chunks_in_array(shards).sum())
+
+    @property
+    def nshards_initialized(self) -> int:
+        """Number of stored objects: shards, or the chunks of an array without."""
+        return sum(1 for _ in self._stored_objects())
 
     @property
     def initialized(self) -> int:
@@ -116,7 +127,8 @@ class Array(Description):
         """Return the bytes of the stored objects, metadata included."""
         prefix = f"{self._path}/" if self._path else ""
         keys = [prefix + name for name in nodes.DOCUMENTS]
-        return sum(self._store.size(key) or 0 for key in [*keys, *self._chunk_keys()])
+        keys += [key for key, _ in self._stored_objects()]
+        return sum(self._store.size(key) or 0 for key in keys)
 
     @property
     def async_array(self) -> AsyncArray:
@@ -326,11 +338,12 @@ class Array(Description):
         """Yield key and grid coordinates of every stored object of the array."""
         return nodes.chunk_coords(self._spec, self._path, self._store.list(self._path))
 
-    def _chunk_keys(self) -> Iterator[str]:
+    def _stored_objects(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Yield those that lie inside the array."""
         grid = grid_shape(self.shape, self._spec.grid)
         for key, coords in self._chunk_coords():
             if all(c < n for c, n in zip(coords, grid, strict=True)):
-                yield key
+                yield key, coords
 
     # Looking at it
 

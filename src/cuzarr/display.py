@@ -148,7 +148,7 @@ def array_info(array: Array, *, stored: bool) -> Info:
             rows.append(("Storage ratio", f"{array.nbytes / size:.1f}"))
         what = "Shards" if sharded else "Chunks"
         total = chunk_counts(array.shape, grid)
-        rows.append((f"{what} initialized", f"{array.nchunks_initialized}/{total}"))
+        rows.append((f"{what} initialized", f"{array.nshards_initialized}/{total}"))
     return Info(tuple(rows))
 
 

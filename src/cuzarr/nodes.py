@@ -9,7 +9,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from difflib import get_close_matches
+from typing import Final
 
 import numpy as np
 
@@ -19,6 +22,7 @@ from cuzarr.errors import (
     ArrayNotFoundError,
     ContainsArrayError,
     ContainsGroupError,
+    CuzarrError,
     GroupNotFoundError,
     NodeNotFoundError,
     NodeTypeError,
@@ -116,7 +120,7 @@ def read_node(store: Store, path: str, zarr_format: ZarrFormat | None = None) ->
     """Return the node at ``path``; raises ``NodeNotFoundError``."""
     spec = find_node(store, path, zarr_format)
     if spec is None:
-        raise NodeNotFoundError(f"no array or group {_describe(store, path, zarr_format)}")
+        raise NodeNotFoundError(_nothing("array or group", store, path, zarr_format))
     return spec
 
 
@@ -124,7 +128,7 @@ def read_array(store: Store, path: str, zarr_format: ZarrFormat | None = None) -
     """Return the array at ``path``; raises ``ArrayNotFoundError`` or ``NodeTypeError``."""
     spec = find_node(store, path, zarr_format)
     if spec is None:
-        raise ArrayNotFoundError(f"no array {_describe(store, path, zarr_format)}")
+        raise ArrayNotFoundError(_nothing("array", store, path, zarr_format))
     if isinstance(spec, GroupSpec):
         raise NodeTypeError(f"a group, not an array, is stored {_describe(store, path, None)}")
     return spec
@@ -139,7 +143,7 @@ def read_group(
     """Return the group at ``path``; raises ``GroupNotFoundError`` or ``NodeTypeError``."""
     spec = find_node(store, path, zarr_format, use_consolidated)
     if spec is None:
-        raise GroupNotFoundError(f"no group {_describe(store, path, zarr_format)}")
+        raise GroupNotFoundError(_nothing("group", store, path, zarr_format))
     if isinstance(spec, ArraySpec):
         raise NodeTypeError(f"an array, not a group, is stored {_describe(store, path, None)}")
     return spec
@@ -316,6 +320,24 @@ def _with_own_members(spec: NodeSpec | None, path: str) -> NodeSpec | None:
 def _parents(path: str) -> Iterator[str]:
     parts = path.split("/")[:-1] if path else []
     yield from (["", *("/".join(parts[: i + 1]) for i in range(len(parts)))] if path else [])
+
+
+_OTHER: Final[dict[ZarrFormat, ZarrFormat]] = {2: 3, 3: 2}
+
+
+def _nothing(what: str, store: Store, path: str, zarr_format: ZarrFormat | None) -> str:
+    """Say that a node is not there, and what is: another format, or a name much like it."""
+    text = f"no {what} {_describe(store, path, zarr_format)}"
+    parent, _, name = path.rpartition("/")
+    with suppress(CuzarrError):  # of another document, or of a store that cannot list
+        other = None if zarr_format is None else find_node(store, path, _OTHER[zarr_format])
+        if other is not None:
+            kind = "an array" if isinstance(other, ArraySpec) else "a group"
+            return f"{text}; {kind} of Zarr format {other.zarr_format} is there"
+        near = get_close_matches(name, store.list_dir(parent), 1) if name else []
+        if near:
+            return f"{text}; did you mean {near[0]!r}?"
+    return text
 
 
 def _describe(store: Store, path: str, zarr_format: ZarrFormat | None) -> str:

@@ -74,7 +74,7 @@ def test_cuzarr_in_a_store_of_zarr(tmp_path: Path, kind: str, layout: dict[str, 
     assert dict(theirs.attrs) == {"k": [1]}
     if kind != "zip":
         z.resize((3, 10))
-        assert z.nchunks_initialized == (1 if "shards" in layout else -(-3 // 4) * 4)
+        assert z.nshards_initialized == (1 if "shards" in layout else -(-3 // 4) * 4)
         del root["a"]
         assert len(root) == 0
     store.close()

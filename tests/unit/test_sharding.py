@@ -234,7 +234,7 @@ def test_shards_that_are_decoded_whole(around: Any) -> None:
     expected = DATA.copy()
     expected[2:5, 4:7] = 0
     np.testing.assert_array_equal(cuzarr.open_array(store, device="cpu")[...], expected)
-    assert z.nchunks_initialized == 4
+    assert z.nshards_initialized == 4
     shard = store.get("c/0/0")
     assert shard is not None
     store.set("c/0/0", bytes(len(shard)))
@@ -285,10 +285,10 @@ def test_absent_chunks_and_shards() -> None:
     np.testing.assert_array_equal(z[...], expected)
     z[0, 0] = 9
     assert store.get("c/0/0") is None
-    assert z.nchunks_initialized == 0
+    assert z.nshards_initialized == 0
     with cuzarr.config.set({"write_empty_chunks": True}):
         z[0, 0] = 9
-    assert z.nchunks_initialized == 1
+    assert z.nshards_initialized == 1
 
 
 def test_chunks_outside_the_array_are_not_stored() -> None:

@@ -222,7 +222,7 @@ class _Job:
         if found is not None and self.if_exists != "replace":
             if self.if_exists == "raise":
                 raise CopyError(f"{name!r} is in {self.dest!r} already: give if_exists=")
-            full = not isinstance(found, Array) or found.nchunks_initialized == _stored(found)
+            full = not isinstance(found, Array) or found.nshards_initialized == _stored(found)
             if self.if_exists == "skip" or full:
                 self._skip(name)
                 return

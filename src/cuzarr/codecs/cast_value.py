@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Any, ClassVar, Self, get_args
 
 import numpy as np
@@ -39,6 +39,8 @@ class CastValueCodec(ArrayArrayCodec):
         See ``codecs.casting``.
     to_stored, from_stored : pairs of JSON values
         The scalar maps of encoding and of decoding.
+    scalar_map : mapping
+        Both, as in a document: ``{"encode": pairs, "decode": pairs}``.
     """
 
     data_type: Any
@@ -47,13 +49,21 @@ class CastValueCodec(ArrayArrayCodec):
     out_of_range: OutOfRange = "error"
     to_stored: Pairs = ()
     from_stored: Pairs = ()
+    scalar_map: InitVar[Mapping[str, Any] | None] = None
     name: ClassVar[str] = "cast_value"
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, scalar_map: Mapping[str, Any] | None) -> None:
         given: Any = self.dtype
-        if given is None:
-            made = self.from_configuration({"data_type": self.data_type})
-            object.__setattr__(self, "dtype", made.dtype)
+        if given is None or scalar_map is not None:
+            made = self.from_configuration({
+                "data_type": self.data_type, "rounding": self.rounding,
+                "out_of_range": self.out_of_range, "scalar_map": _listed(scalar_map),
+            })  # fmt: skip
+            for name in ("dtype", "rounding", "out_of_range"):
+                object.__setattr__(self, name, getattr(made, name))
+            if scalar_map is not None:
+                object.__setattr__(self, "to_stored", made.to_stored)
+                object.__setattr__(self, "from_stored", made.from_stored)
 
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any]) -> Self:
@@ -136,6 +146,16 @@ def _whole(dtype: np.dtype[Any]) -> bool:
 def _check_numeric(dtype: np.dtype[Any]) -> None:
     if (dtype.kind not in "iuf" and not is_ml(dtype)) or dtype.name == "float8_e8m0fnu":
         raise ValueError(f"cast_value takes integers and floats, not {dtype}")
+
+
+def _listed(scalar_map: Any) -> Any:
+    """Return a scalar map whose pairs may be given by a mapping as lists of pairs."""
+    if not isinstance(scalar_map, Mapping):
+        return scalar_map
+    return {
+        name: list(pairs.items()) if isinstance(pairs, Mapping) else pairs
+        for name, pairs in scalar_map.items()
+    }
 
 
 def _pairs(maps: Mapping[str, Any], name: str) -> Pairs:

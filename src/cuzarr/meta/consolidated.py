@@ -98,6 +98,16 @@ class Consolidated:
             documents[path] = {v3.ZARR_JSON: document}
         return cls(key, documents)
 
+    @property
+    def metadata(self) -> dict[str, NodeSpec]:
+        """Every member below the group, by relative path."""
+        found = {path: self.get(path) for path, _ in self._relative()}
+        return {path: spec for path, spec in found.items() if spec is not None}
+
+    def to_dict(self) -> dict[str, JSON]:
+        """Return the ``consolidated_metadata`` of a ``zarr.json``."""
+        return self.v3_value()
+
     def names(self) -> list[str]:
         """Return the names of the direct members, sorted."""
         return list(self._names.get(self._prefix, ()))

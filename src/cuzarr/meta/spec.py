@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -90,6 +90,10 @@ class ArraySpec:
     document: Mapping[str, JSON] = field(default_factory=dict, compare=False)
     edges: tuple[Spacing, ...] | None = None
 
+    def to_dict(self) -> dict[str, JSON]:
+        """Return the metadata document; of a v2 array with ``attributes`` among the fields."""
+        return WRITERS[self.zarr_format](self)
+
     @property
     def grid(self) -> tuple[Spacing, ...]:
         """The chunks along each dimension: one length, or :class:`Edges`."""
@@ -114,5 +118,16 @@ class GroupSpec:
     document: Mapping[str, JSON] = field(default_factory=dict, compare=False)
     consolidated: Consolidated | None = field(default=None, compare=False)
 
+    def to_dict(self) -> dict[str, JSON]:
+        """Return the metadata document; of a v2 group with ``attributes`` among the fields."""
+        return WRITERS[self.zarr_format](self)
+
+    @property
+    def consolidated_metadata(self) -> Consolidated | None:
+        """The members below the group, where it was opened with them."""
+        return self.consolidated
+
 
 NodeSpec = ArraySpec | GroupSpec
+#: What writes a node as one document, by format; the modules of the formats enter themselves.
+WRITERS: dict[ZarrFormat, Callable[[NodeSpec], dict[str, JSON]]] = {}

@@ -27,7 +27,15 @@ from cuzarr.meta.problems import (
     lengths,
     show,
 )
-from cuzarr.meta.spec import JSON, ArraySpec, ChunkKeyEncoding, CodecSpec, GroupSpec, NodeSpec
+from cuzarr.meta.spec import (
+    JSON,
+    WRITERS,
+    ArraySpec,
+    ChunkKeyEncoding,
+    CodecSpec,
+    GroupSpec,
+    NodeSpec,
+)
 
 ZARRAY = ".zarray"
 ZGROUP = ".zgroup"
@@ -84,6 +92,16 @@ def documents(spec: NodeSpec) -> dict[str, dict[str, JSON]]:
     if spec.attributes:
         found[ZATTRS] = dict(spec.attributes)
     return found
+
+
+def as_one(spec: NodeSpec) -> dict[str, JSON]:
+    """Return the documents of a node as one, with the attributes in it."""
+    found = documents(spec)
+    (name,) = found.keys() - {ZATTRS}
+    return {**found[name], "attributes": dict(spec.attributes)}
+
+
+WRITERS[2] = as_one
 
 
 def v2_compressor(spec: ArraySpec) -> dict[str, JSON] | None:

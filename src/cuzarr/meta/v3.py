@@ -28,7 +28,7 @@ from cuzarr.meta.problems import (
     named,
     show,
 )
-from cuzarr.meta.spec import JSON, ArraySpec, ChunkKeyEncoding, GroupSpec, NodeSpec
+from cuzarr.meta.spec import JSON, WRITERS, ArraySpec, ChunkKeyEncoding, GroupSpec, NodeSpec
 
 ZARR_JSON = "zarr.json"
 
@@ -85,6 +85,9 @@ def document(spec: NodeSpec) -> dict[str, JSON]:
         del kept["dimension_names"]
     # The order of the kept document, then what it did not have.
     return {**{name: new.get(name, value) for name, value in kept.items()}, **new}
+
+
+WRITERS[3] = document
 
 
 def key_encoding(value: JSON, problems: Problems) -> ChunkKeyEncoding:

@@ -1,0 +1,150 @@
+"""What zarr-python and cuzarr do differently: the rows of ``docs/differences.md``.
+
+Where zarr-python changes its mind, its half of a test says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cuzarr
+from cuzarr import errors
+
+zarr = pytest.importorskip("zarr", minversion="3.4")
+pytestmark = pytest.mark.interop
+
+
+def both(**options: Any) -> tuple[Any, Any]:
+    made = {"shape": (8, 8), "chunks": (2, 2), "dtype": "i4", **options}
+    return zarr.create_array({}, **made), cuzarr.create_array({}, **made)
+
+
+def test_save_overwrites(tmp_path: Path) -> None:
+    for library, name in ((zarr, "a"), (cuzarr, "b")):
+        library.save(str(tmp_path / name), np.arange(3))
+    with pytest.raises(zarr.errors.ContainsArrayError):
+        zarr.save(str(tmp_path / "a"), np.arange(4))
+    cuzarr.save(str(tmp_path / "b"), np.arange(4))
+    assert cuzarr.load(str(tmp_path / "b")).tolist() == [0, 1, 2, 3]
+
+
+def test_vindex_of_integers() -> None:
+    theirs, ours = both()
+    assert theirs.vindex[1, 2].shape == (1,)
+    assert np.ndim(ours.vindex[1, 2]) == 0
+
+
+def test_type_of_full() -> None:
+    assert zarr.full((3,), 7).dtype == np.float64
+    assert cuzarr.full((3,), 7).dtype == np.int64
+
+
+def test_missing_chunks() -> None:
+    theirs, ours = both()
+    with zarr.config.set({"array.read_missing_chunks": False}):
+        with pytest.raises(zarr.errors.ChunkNotFoundError):
+            zarr.open_array(theirs.store)[...]
+        with cuzarr.config.set({"array.read_missing_chunks": False}):
+            assert not ours[...].any()
+
+
+def test_unequal_chunks(tmp_path: Path) -> None:
+    z = cuzarr.create_array(tmp_path, shape=(5,), chunks=[[2, 3]], dtype="i4")
+    with pytest.raises(Exception, match="experimental"):
+        zarr.open_array(tmp_path)
+    with pytest.raises(errors.UnequalChunksError):
+        _ = z.chunks
+    assert getattr(z, "chunks", None) is None
+    even = cuzarr.create_array({}, shape=(10,), chunks=[[3, 3, 3, 1]], dtype="i4")
+    assert even.chunks == (3,)
+
+
+def test_what_lies_there(tmp_path: Path) -> None:
+    root = cuzarr.open_group(tmp_path, mode="w")
+    root.create_array("temperature", shape=(3,), dtype="i4")
+    root.create_group("sub")
+    with pytest.raises(errors.NodeTypeError, match="a group, not an array, is stored at 'sub'"):
+        cuzarr.open_array(tmp_path, path="sub", mode="r")
+    with pytest.raises(errors.NodeTypeError, match="an array, not a group, is stored"):
+        cuzarr.open_group(tmp_path, path="temperature", mode="r")
+    with pytest.raises(errors.ArrayNotFoundError, match="did you mean 'temperature'"):
+        cuzarr.open_array(tmp_path, path="temprature", mode="r")
+    with pytest.raises(errors.ArrayNotFoundError, match="an array of Zarr format 3 is there"):
+        cuzarr.open_array(tmp_path, path="temperature", mode="r", zarr_format=2)
+    with pytest.raises(errors.GroupNotFoundError, match="a group of Zarr format 3 is there"):
+        cuzarr.open_group(tmp_path, path="sub", mode="r", zarr_format=2)
+    for found in (zarr.open_group(tmp_path), root):
+        with pytest.raises(TypeError, match="shape"):
+            found.require_array("temperature", shape=(4,), dtype="i4")
+        with pytest.raises(KeyError):
+            found["nothing"]
+
+
+@pytest.mark.parametrize("key", [1.5, "a"])
+def test_wrong_selections(key: Any) -> None:
+    theirs, ours = both()
+    with pytest.raises(IndexError):
+        theirs[key]
+    with pytest.raises(errors.SelectionError, match="axis 0: expected an integer"):
+        ours[key]
+
+
+def test_objects() -> None:
+    with pytest.raises(ValueError, match="ambiguous"):
+        zarr.create_array({}, shape=(3,), dtype=object)
+    with pytest.raises(errors.MetadataError, match="dtype=str and dtype=bytes have one"):
+        cuzarr.create_array({}, shape=(3,), dtype=object)
+
+
+def test_chunks_of_shards_are_counted_alike() -> None:
+    theirs, ours = both(shards=(4, 4))
+    for z in (theirs, ours):
+        z[:2, :2] = 1
+        assert z.nchunks_initialized == 4
+    assert ours.nshards_initialized == 1
+    assert "Shards initialized : 1/4" in str(ours.info_complete())
+
+
+def test_an_array_that_exists_is_taken_as_it_is(tmp_path: Path) -> None:
+    cuzarr.create_array(tmp_path, shape=(3,), dtype="i4")
+    for library in (zarr, cuzarr):
+        assert library.open_array(tmp_path, mode="a", shape=(9,), dtype="f8").shape == (3,)
+
+
+def test_metadata_as_documents() -> None:
+    for options in ({}, {"shards": (4, 4)}, {"zarr_format": 2}):
+        theirs, ours = both(compressors=None, **options)
+        assert set(theirs.metadata.to_dict()) - set(ours.metadata.to_dict()) <= {
+            "node_type", "storage_transformers",
+        }  # fmt: skip
+        for name in ("shape", "zarr_format", "fill_value"):
+            assert list(np.atleast_1d(theirs.metadata.to_dict()[name])) == list(
+                np.atleast_1d(ours.metadata.to_dict()[name])
+            )
+    for zarr_format in (2, 3):
+        root = cuzarr.create_group({}, zarr_format=zarr_format, attributes={"a": 1})
+        root.create_array("x/y", shape=(2,), dtype="i4")
+        assert root.metadata.to_dict()["attributes"] == {"a": 1}
+        assert root.metadata.consolidated_metadata is None
+        found = cuzarr.consolidate_metadata(root.store).metadata.consolidated_metadata
+        assert found is not None
+        assert list(found.metadata) == ["x", "x/y"]
+        assert found.metadata["x/y"].shape == (2,)
+        assert found.to_dict()["kind"] == "inline"
+
+
+def test_scalar_map() -> None:
+    maps = {"encode": {-1: 255}, "decode": [[255, -1]]}
+    codec = cuzarr.codecs.CastValue(data_type="uint8", scalar_map=maps)
+    z = cuzarr.create_array(
+        {}, shape=(3,), dtype="i4", filters=[codec], fill_value=0, compressors=None
+    )
+    z[...] = [-1, 5, 7]
+    assert z[...].tolist() == [-1, 5, 7]
+    assert bytes(z.store.get("c/0")) == b"\xff\x05\x07"
+    with pytest.raises(ValueError, match="scalar_map"):
+        cuzarr.codecs.CastValue(data_type="uint8", scalar_map={"both": {}})
