@@ -44,6 +44,7 @@ def device_backend(seed: int = 1, **options: Any) -> CudaBackend:
 
     options.setdefault("placement", ALWAYS)
     options.setdefault("encode", "device")
+    options.setdefault("budget", 4 << 30)  # nvCOMP's zstd wants more than one GiB to compress
     return CudaBackend(CupyRuntime(0), **options)
 
 
