@@ -175,6 +175,30 @@ def test_delta(device: str, order: str, dtype: str) -> None:
     same_bits(z[...], expected)
 
 
+@pytest.mark.parametrize("layout", ["v3 filters", "v2 filters F", "v2 hdf5", "v3 transpose"])
+def test_boxes(device: str, layout: str) -> None:
+    expected = np.abs(np.nan_to_num(data("i4").astype("f4")))
+    z = cuzarr.create_array(None, data=expected, device=device, **LAYOUTS[layout])
+    starts = np.array([[0, 0], [3, 41], [28, 7], [3, 41]])
+    boxes = [expected[i : i + 9, j : j + 8] for i, j in starts]
+    same_bits(z.boxes(starts, (9, 8)), np.stack(boxes))
+
+
+@pytest.mark.parametrize(("filters", "dtype"), [
+    ([{"id": "packbits"}], "bool"), ([{"id": "astype", "encode_dtype": "c16"}], "c8"),
+    ([{"id": "delta", "dtype": "f4"}], "f4"),
+])  # fmt: skip
+def test_filters_that_a_device_has_not(device: str, filters: Any, dtype: str) -> None:
+    expected = data("i4").astype(dtype)
+    z = cuzarr.create_array(
+        None, data=expected, zarr_format=2, chunks=(16, 20), filters=filters, device=device
+    )
+    for kind, key in SELECTIONS.values():
+        same_bits(getattr(z, f"get_{kind}_selection")(key), expected_of(kind, key, expected))
+    if device != "cpu":
+        assert {record.where for record in z.device_plan.records} == {"host"}
+
+
 @pytest.mark.parametrize("dtype", [">f4", ">i2", ">c16"])
 def test_big_endian_v2(device: str, dtype: str) -> None:
     expected = data(dtype.replace(">", ""))
