@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import pytest
 
@@ -98,6 +99,22 @@ def test_objects() -> None:
         zarr.create_array({}, shape=(3,), dtype=object)
     with pytest.raises(errors.MetadataError, match="dtype=str and dtype=bytes have one"):
         cuzarr.create_array({}, shape=(3,), dtype=object)
+
+
+def test_filters_of_arrays_behind_bytes() -> None:
+    filters = [numcodecs.Zlib(1), numcodecs.Delta("u1")]
+    options = {"zarr_format": 2, "filters": filters, "compressors": None}
+    with pytest.raises(errors.MetadataError, match="works on arrays, but stands after bytes"):
+        both(**options)
+    theirs = zarr.create_array({}, shape=(3,), dtype="i4", **options)
+    theirs[...] = [1, 2, 3]
+    assert theirs[...].tolist() == [1, 2, 3]
+
+
+def test_byte_order_of_v3_types() -> None:
+    theirs, ours = both(dtype=zarr.dtype.Int32(endianness="big"))
+    assert theirs.dtype.str == ">i4"
+    assert ours.dtype.str == "<i4"
 
 
 def test_chunks_of_shards_are_counted_alike() -> None:

@@ -90,3 +90,12 @@ def test_what_is_no_type() -> None:
             dt.parse_dtype(given, zarr_format=zarr_format)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="float32 is not Int8"):
         dt.Int8.from_native_dtype("f4")
+
+
+@pytest.mark.parametrize("name", ["Int32", "Float64", "Complex64"])
+def test_byte_order_of_v2_arrays(name: str) -> None:
+    kind = getattr(dt, name)(endianness="big")
+    z = cuzarr.create_array({}, shape=(3,), dtype=kind, zarr_format=2)
+    assert z.dtype.str == kind.to_native_dtype().str
+    assert z.dtype.str[0] == ">"
+    assert cuzarr.create_array({}, shape=(3,), dtype=kind).dtype.str[0] == "<"

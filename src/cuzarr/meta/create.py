@@ -102,7 +102,7 @@ def new_array_spec(
         problems.refuse("zarr_format", f"expected 2 or 3, found {show(zarr_format)}")
     if order not in (None, "C", "F"):
         problems.add("order", f"expected 'C' or 'F', found {show(order)}")
-    parsed_type = _data_type(dtype, problems)
+    parsed_type = _data_type(dtype, zarr_format, problems)
     parsed_shape = _shape(shape, problems)
     if parsed_type is None or parsed_shape is None:
         raise problems.error()
@@ -181,10 +181,15 @@ def _shape(shape: Any, problems: Problems) -> tuple[int, ...] | None:
     return lengths(plain, "shape", problems)
 
 
-def _data_type(dtype: Any, problems: Problems) -> tuple[DType, str | None] | None:
+def _data_type(
+    dtype: Any, zarr_format: ZarrFormat, problems: Problems
+) -> tuple[DType, str | None] | None:
     """Return the dtype, and the serializer that a variable-length one needs."""
-    if callable(getattr(dtype, "to_json", None)):  # a data type object of zarr-python
-        dtype = dtype.to_json(zarr_format=3)
+    if callable(getattr(dtype, "to_json", None)):  # a data type object, ours or of zarr-python
+        native = np.dtype(dtype.to_native_dtype())
+        # The documents of v3 do not have the byte order.
+        ordered = zarr_format == 2 and native.byteorder == ">" and native.kind in "iufcmMU"
+        dtype = native if ordered else dtype.to_json(zarr_format=3)
     if isinstance(dtype, Mapping) or (
         isinstance(dtype, str) and (dtype in _V3_NAMES or re.fullmatch(r"r[1-9]\d*", dtype))
     ):
