@@ -6,7 +6,8 @@
 //
 // Formats: blosclz.c of c-blosc 1.21; format_description.txt of snappy.
 // Bytes moved per decoded byte: about 1 written and 1 to 2 read, mostly in cache; time goes into the
-// chain of control bytes. Share of copy bandwidth: not measured yet.
+// chain of control bytes. On an H200, 16384 streams of 32 KiB (and 256): blosclz 387 GB/s (35), snappy
+// 144 (13); nvCOMP's LZ4 of the same bytes 389 (29).
 #include "common.cuh"
 
 #define CUZARR_CORRUPT 12  // as nvCOMP says it
