@@ -278,11 +278,12 @@ class Selections(Node):
             value, fields = subarrays_as_field(value, dtype, fields), [fields]
         job, parts = self._jobs(plan, device, lambda job: _writing(job, fields))
         keep = self._config.write_empty_chunks
+        backend = open_backend(device)
         write(
             job,
             self._target.address,
-            open_backend(device),
-            fit_value(value, plan, job.dtype),
+            backend,
+            fit_value(value, plan, job.dtype, None if device.name == "cpu" else backend.adopt),
             write_empty_chunks=bool(config.get("write_empty_chunks") if keep is None else keep),
             parts=parts,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,12 @@ from cuzarr.plan.chunk_plan import ChunkPlan
 _PROTOCOLS = ("__array__", "__dlpack__", "__cuda_array_interface__")
 
 
-def fit_value(value: Any, plan: ChunkPlan, dtype: np.dtype[Any]) -> Any:
+def fit_value(
+    value: Any,
+    plan: ChunkPlan,
+    dtype: np.dtype[Any],
+    adopt: Callable[[Any], Any] | None = None,
+) -> Any:
     """Return ``value`` with a shape that broadcasts to ``plan.shape``.
 
     Parameters
@@ -25,6 +31,8 @@ def fit_value(value: Any, plan: ChunkPlan, dtype: np.dtype[Any]) -> Any:
     plan : ChunkPlan
     dtype : numpy.dtype
         Of the array; Python values become it at once.
+    adopt : callable or None
+        Makes an array of the device of what has no more than ``__cuda_array_interface__``.
 
     Raises
     ------
@@ -38,7 +46,9 @@ def fit_value(value: Any, plan: ChunkPlan, dtype: np.dtype[Any]) -> Any:
         value = scalar
     if not hasattr(value, "shape") or not hasattr(value, "reshape"):
         foreign = any(hasattr(value, name) for name in _PROTOCOLS)
-        value = to_numpy(value) if foreign else np.asarray(value, dtype)
+        on_device = getattr(value, "__cuda_array_interface__", None) is not None
+        take = adopt if adopt is not None and on_device else to_numpy
+        value = take(value) if foreign else np.asarray(value, dtype)
     shape = tuple(value.shape)
     while len(shape) > len(plan.out_shape) and shape[0] == 1:
         shape = shape[1:]
