@@ -3,14 +3,16 @@
 #
 #   benchmarks/gpu_report.sh [--dry-run] [--size 4GiB] [PART...]
 #
-# Parts, in order: setup tests limits read peers kvikio table (default: all). setup and table always
-# run. Each part has its own time limit; together they end within eight minutes. A part that fails
+# Parts, in order: setup tests limits kernels read peers kvikio table (default: all), and placement
+# where asked for. setup and table always run. Each part has its own time limit; together they end within eight minutes. A part that fails
 # does not stop the others; the exit status is not zero if any value was wrong or a test failed.
 #
 #   setup   installs the wheels of .whl/ (see wheels.sh), builds the native extension in place (where
 #           that cannot be done: bring src/cuzarr/native/_native.abi3.so along)
 #   tests   the suite with --device cuda, and the contract tests as they run everywhere
 #   limits  reads, upload, raw nvCOMP and device copies: what no reader can beat
+#   kernels each kernel alone, as a share of the bandwidth of a device copy
+#   placement  the device against the host's threads, by number and size of streams
 #   read    cuzarr: from the page cache and from memory
 #   peers   zarr-python with enable_gpu(), and the CPU libraries plus one pinned upload
 #   kvikio  GDSStore, with the wheels of .whl/kvikio/
@@ -31,12 +33,12 @@ while [ $# -gt 0 ]; do
   case "$1" in
     --dry-run) dry=(--dry-run) ;;
     --size) size="$2"; shift ;;
-    setup | tests | limits | read | peers | kvikio | table) parts+=("$1") ;;
+    setup | tests | limits | kernels | placement | read | peers | kvikio | table) parts+=("$1") ;;
     *) echo "gpu_report.sh: unknown part '$1' (see the head of the script)" >&2; exit 2 ;;
   esac
   shift
 done
-[ ${#parts[@]} -gt 0 ] || parts=(tests limits read peers kvikio)
+[ ${#parts[@]} -gt 0 ] || parts=(tests limits kernels read peers kvikio)
 mkdir -p "$OUT"
 failed=()
 
@@ -81,6 +83,8 @@ for name in "${parts[@]}"; do
   case "$name" in
     tests) part tests 130 suite ;;
     limits) part limits 80 limits ;; # makes the stores, which the parts after it find
+    kernels) part kernels 30 kernels ;;
+    placement) part placement 60 placement ;;
     read) part read 80 read ;;
     peers) part peers 100 others ;;
     kvikio) part kvikio 40 kvikio_store "$site-kvikio" ;;

@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.cases import CASES
 from benchmarks.report import align
 
-PARTS = ("tests", "limits", "read", "peers", "kvikio")
+PARTS = ("tests", "limits", "kernels", "placement", "read", "peers", "kvikio")
 DRY_RUN = "DRY RUN ON THE HOST: these figures say nothing about any GPU"
 
 
@@ -97,6 +97,9 @@ def render(report: dict[str, Any]) -> str:
         lines.append("limit: the slowest of read, upload, nvCOMP + one copy, measured here.")
     if terms:
         lines += ["", *align(_term_rows(terms))]
+    kernels = parts.get("kernels", {}).get("kernels", {})
+    if kernels:
+        lines += ["", *align(_kernel_rows(kernels))]
     lines += [f"part {name} has not run" for name in report["not_run"]]
     return "\n".join([*lines, *_notes(parts)])
 
@@ -163,6 +166,13 @@ def _term_rows(terms: dict[str, Any]) -> list[list[str]]:
     for name, found in terms["layouts"].items():
         cells = ["-" if found.get(c) is None else f"{found[c]:.1f}" for c in columns]
         rows.append([name, *cells, str(found.get("nvcomp_streams", "-"))])
+    return rows
+
+
+def _kernel_rows(kernels: dict[str, Any]) -> list[list[str]]:
+    rows = [["kernels, GB/s read and written", "GB/s", "of a copy"]]
+    for name, found in kernels.items():
+        rows.append([name, f"{found['gbs']:.0f}", f"{100 * found['of_copy']:.0f} %"])
     return rows
 
 

@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 
 from benchmarks.cases import CASES
-from benchmarks.gpu import blosc_streams, kvikio_store, limits, others, read, suite, table
+from benchmarks.gpu import (
+    blosc_streams,
+    kernels,
+    kvikio_store,
+    limits,
+    others,
+    placement,
+    read,
+    suite,
+    table,
+)
 from benchmarks.gpu import part as part_module
 from benchmarks.machine import ROOT
 
@@ -37,12 +47,15 @@ def few_cases(monkeypatch):
 def test_parts_run_and_make_one_table(options, few_cases, tmp_path, capsys):
     assert limits.main(options) == 0, capsys.readouterr().out
     assert read.main(options) == 0, capsys.readouterr().out
+    for part in (kernels, placement):  # they need a device, and say so
+        assert part.main(options) == 0, capsys.readouterr().out
     assert others.main(options) == 0, capsys.readouterr().out
     kvikio_store.main(options)
     assert table.main(["--out", str(tmp_path)]) == 0
     text = (tmp_path / "report.txt").read_text()
     assert text.startswith(table.DRY_RUN)
     assert "part tests has not run" in text
+    assert "kernels is missing: a dry run has no device" in text
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["dry_run"] is True
     for name in ("read", "peers"):
