@@ -1,6 +1,6 @@
 """Part "read": cuzarr on the device.
 
-1. Every read case from the page cache, then the full reads from memory.
+1. Every read case from the page cache, then the full reads from memory, and from a ``DeviceStore``.
 2. Opening, and writing from device memory (gather on the device, encoding on the host).
 
 The clock starts on an idle device and stops when the result is complete on it.
@@ -37,11 +37,14 @@ def main(arguments: list[str] | None = None) -> int:
         part.document["errors"] = [reason]
         return part.finish()
     part.make_stores()
-    share = part.left / (len(READS) + 8)
+    share = part.left / (len(READS) + 13)
     for case in READS:
         part.measure(case, "page cache", [read_trial(part, case, peer)], share)
     for case in [c for c in READS if c.operation == "full"]:
         part.measure(case, "memory", [memory_trial(part, case, peer)], share)
+    if not part.device.dry_run:
+        for case in [c for c in READS if c.operation == "full"]:
+            part.measure(case, "device memory", [resident_trial(part, case, peer)], share)
     opening = CASES["open-shards"]
     part.measure(opening, "page cache", [_open_trial(part, opening, peer)], share)
     writing = CASES["write-zstd"]
@@ -64,6 +67,21 @@ def memory_trial(part: Part, case: Case, peer: Peer) -> measure.Trial:
         if not loaded:
             loaded.append(peer.load(data.load(path)))
         return peer.open_loaded(loaded[0], layout)
+
+    return _trial(part, case, peer, prepare)
+
+
+def resident_trial(part: Part, case: Case, peer: Peer) -> measure.Trial:
+    """Return the trial of reading from a ``DeviceStore``, filled when the case begins."""
+    import cuzarr
+
+    filled: list[Any] = []
+
+    def prepare() -> Any:
+        if not filled:
+            store = cuzarr.DeviceStore.from_store(str(part.store(case)), device=part.device.name)
+            filled.append(cuzarr.open_array(store, mode="r", device=part.device.name))
+        return filled[0]
 
     return _trial(part, case, peer, prepare)
 

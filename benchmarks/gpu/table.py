@@ -157,6 +157,8 @@ def _limit(name: str, source: str, layouts: dict[str, Any], size: int) -> float 
     if case.operation != "full" or terms is None:
         return None
     ms = terms.get("limit_memory_ms" if source == "memory" else "limit_ms")
+    if source == "device memory" and ms:
+        ms = terms["nvcomp_ms"] + terms["copy_ms"]
     return None if not ms else float(size / ms / 1e6)
 
 
