@@ -25,7 +25,7 @@ _REFUSED: Final = {
     "chunk_store": "metadata and chunks live in one store; pass a mapping that sends each key to "
     "its place",
     "meta_array": "use device= to choose between NumPy and CuPy results",
-    "storage_options": "pass a store object that was made with them",
+    "storage_options": "give them where the store is opened, with its URL",
     "storage_transformers": "this version knows none",
 }
 # Of h5py's create_dataset; zarr-python 2 ignores them too, with a warning.

@@ -7,7 +7,18 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from pathlib import Path
 
-from cuzarr.storage import LocalStore, MemoryStore, Store, ZipStore, as_store
+from cuzarr.storage import (
+    FsspecStore,
+    GpuMemoryStore,
+    LocalStore,
+    LoggingStore,
+    MemoryStore,
+    ObjectStore,
+    Store,
+    WrapperStore,
+    ZipStore,
+    as_store,
+)
 from cuzarr.storage.adapter import BatchAdapter
 from cuzarr.storage.async_base import (
     AsyncStore,
@@ -134,6 +145,9 @@ MAKERS: dict[str, Callable[[Path], Store]] = {
     "local-fsync": lambda tmp: LocalStore(tmp / "root", fsync=True),
     "local-links": lambda tmp: LocalStore(str(tmp / "root") + "/", follow_links=True),
     "adapter": lambda tmp: BatchAdapter(OneKeyStore()),
+    "wrapper": lambda tmp: WrapperStore(LocalStore(tmp / "root")),
+    "logging": lambda tmp: LoggingStore(MemoryStore(), "ERROR"),
+    "gpu-memory": lambda tmp: GpuMemoryStore(),
     "zip": lambda tmp: ZipStore(tmp / "objects.zip", "w"),
     "zip-deflate": lambda tmp: ZipStore(tmp / "objects.zip", "w", zipfile.ZIP_DEFLATED),
     "adapter-range": lambda tmp: BatchAdapter(RangeStore()),
@@ -146,6 +160,16 @@ if importlib.util.find_spec("zarr") is not None:
 
     MAKERS["zarr-memory"] = lambda tmp: as_store(zarr.storage.MemoryStore())
     MAKERS["there-and-back"] = lambda tmp: as_store(as_zarr_store(LocalStore(tmp / "root")))
+
+if importlib.util.find_spec("fsspec") is not None:
+    import fsspec
+
+    MAKERS["fsspec"] = lambda tmp: as_store(FsspecStore(fsspec.filesystem("memory"), path=str(tmp)))
+
+if importlib.util.find_spec("obstore") is not None:
+    import obstore.store
+
+    MAKERS["object"] = lambda tmp: as_store(ObjectStore(obstore.store.MemoryStore()))
 
 
 def files_below(path: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,11 +68,7 @@ class AsyncStore(OneKeyStore):
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ("s3://bucket/x", MissingPackageError, r"'s3://bucket/x' is a remote store.*fsspec"),
-        ("https://host/x.zarr", MissingPackageError, "scheme 'https'.*download it"),
-        ("gs://x", MissingPackageError, "scheme 'gs'"),
-        ("zip::https://x", MissingPackageError, "scheme 'zip'"),
-        ("memory://x", StoreError, "store=None, a dict, or a MemoryStore"),
+        ("nowhere://bucket/x", StoreError, "'nowhere://bucket/x' names no store: .*nowhere"),
         ("file://host/x", StoreError, "names another host"),
         ("", StoreError, "path of a store is empty"),
         ("a\0b", StoreError, "holds a NUL"),
@@ -87,6 +84,19 @@ class AsyncStore(OneKeyStore):
 def test_what_is_refused(given: object, error: type[Exception], message: str):
     with pytest.raises(error, match=message):
         as_store(given)
+
+
+def test_remote_stores_name_the_package_they_need(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    for url in ("s3://bucket/x", "gs://x", "memory://x"):
+        with pytest.raises(MissingPackageError, match=f"'{url}' is a remote store.*fsspec"):
+            as_store(url)
+
+
+def test_storage_options_are_those_of_a_url():
+    for given in ("some/path", {}, None):
+        with pytest.raises(TypeError, match="not named by a URL"):
+            as_store(given, storage_options={"anon": True})
 
 
 def test_a_directory_that_ends_in_zip_is_a_directory(tmp_path: Path):

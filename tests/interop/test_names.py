@@ -20,18 +20,16 @@ pytestmark = pytest.mark.interop
 
 NO_PIPELINE = "the engine is no part that could be exchanged"
 NO_BUFFERS = "arrays are NumPy and CuPy arrays, chosen by device="
-REMOTE = "remote stores of its own come later; a store object of zarr-python is taken as it is"
 TYPING = "a name for annotations of metadata documents"
 NO_REGISTRY = "data types are NumPy's; a package adds one to NumPy, not to cuzarr"
 SYNC_ONLY = "part of zarr-python's synchronous fast path; stores of cuzarr are synchronous"
 
 LEFT_OUT = {
-    "storage.FsspecStore": REMOTE,
-    "storage.ObjectStore": REMOTE,
-    "storage.GpuMemoryStore": "a store in host memory serves arrays on any device",
-    "storage.LoggingStore": "wrap a store: storage.base.Store has few methods",
-    "storage.WrapperStore": "storage.base.Store is a Protocol; nothing needs to be derived from",
-    "storage.ManagedMemoryStore": "memory:// names no store here; pass a dict or a MemoryStore",
+    "storage.ManagedMemoryStore": "memory:// is fsspec's; pass a dict or a MemoryStore",
+    "codecs.numcodecs._NumcodecsArrayArrayCodec": "a private base of theirs",
+    "codecs.numcodecs._NumcodecsArrayBytesCodec": "a private base of theirs",
+    "codecs.numcodecs._NumcodecsBytesBytesCodec": "a private base of theirs",
+    "codecs.numcodecs._NumcodecsCodec": "a private base of theirs",
     "abc.store.ByteGetter": SYNC_ONLY,
     "abc.store.ByteSetter": SYNC_ONLY,
     "abc.store.SupportsDeleteSync": SYNC_ONLY,
@@ -81,7 +79,8 @@ for name in getattr(importlib.import_module("zarr.dtype"), "__all__", ()):
         LEFT_OUT[f"dtype.{name}"] = TYPING
 
 MODULES = [
-    "storage", "codecs", "errors", "dtype", "registry", "experimental", "types", "buffer",
+    "storage", "codecs", "codecs.numcodecs", "errors", "dtype", "registry", "experimental",
+    "types", "buffer",
     "buffer.cpu", "buffer.gpu", "api.synchronous", "api.asynchronous", "abc.store", "abc.codec",
     "abc.metadata", "abc.buffer",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +250,8 @@ def test_no_device() -> None:
         cuzarr.array(DATA, device="gpu")
 
 
-def test_remote_store_says_what_to_do() -> None:
+def test_remote_store_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
     with pytest.raises(errors.MissingPackageError, match="fsspec"):
         cuzarr.open("s3://bucket/x", "r")
 

@@ -52,6 +52,17 @@ def locate(store: Any, path: str | None, *, read_only: bool = False) -> tuple[St
     return as_store(store, read_only=read_only), where
 
 
+def with_options(
+    store: StoreLike, options: dict[str, Any], *, read_only: bool = False
+) -> tuple[StoreLike, dict[str, Any]]:
+    """Return the store of a URL and its ``storage_options``, and the options that are left."""
+    if not options.get("storage_options"):
+        return store, options
+    left = dict(options)
+    given = left.pop("storage_options")
+    return as_store(store, read_only=read_only, storage_options=given), left
+
+
 def refuse_read_only(store: Store, path: str) -> None:
     """Raise ``ReadOnlyError`` if the store cannot be written."""
     if store.read_only:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cuzarr import nodes
-from cuzarr.api.common import format_for, locate, prepare_new, refuse_read_only
+from cuzarr.api.common import format_for, locate, prepare_new, refuse_read_only, with_options
 from cuzarr.array import Array
 from cuzarr.attrs import check_attributes
 from cuzarr.device import parse_device
@@ -68,6 +68,7 @@ def create_array(
     MetadataError
         Lists everything that is wrong with the arguments.
     """
+    store, options = with_options(store, options)
     zarr_format, options = open_options(zarr_format, options)
     opened, path = prepare_new(store, name)
     return make_array(
@@ -93,7 +94,7 @@ def create_group(
     ContainsArrayError, ContainsGroupError
         Something is there, and ``overwrite`` is False.
     """
-    open_options(None, {"storage_options": storage_options})
+    store, _ = with_options(store, {"storage_options": storage_options})
     opened, where = prepare_new(store, path)
     parse_device(device)
     spec = GroupSpec(check_attributes(attributes), format_for(opened, where, zarr_format))

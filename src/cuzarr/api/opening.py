@@ -12,7 +12,15 @@ from __future__ import annotations
 from typing import Any
 
 from cuzarr import nodes
-from cuzarr.api.common import CREATING, Mode, prepare, prepare_new, wrap_array, wrap_group
+from cuzarr.api.common import (
+    CREATING,
+    Mode,
+    prepare,
+    prepare_new,
+    with_options,
+    wrap_array,
+    wrap_group,
+)
 from cuzarr.api.creating import create_array, create_group
 from cuzarr.array import Array
 from cuzarr.group import Group
@@ -61,6 +69,7 @@ def open(  # noqa: A001  # the name of the field
     NodeNotFoundError, MetadataError, NoDeviceError
     """
     refuse_unknown("open", options, _KNOWN)
+    store, options = with_options(store, options, read_only=mode == "r")
     zarr_format, options = open_options(zarr_format, options)
     opened, where, mode = prepare(store, mode, path)
     creates_array = "shape" in options or "data" in options
@@ -105,6 +114,7 @@ def open_array(
         A group is there.
     """
     refuse_unknown("open_array", options, _KNOWN)
+    store, options = with_options(store, options, read_only=mode == "r")
     zarr_format, options = open_options(zarr_format, options)
     opened, where, mode = prepare(store, mode, path)
     if mode in CREATING or (mode == "a" and nodes.find_node(opened, where) is None):
@@ -143,6 +153,7 @@ def open_group(
     NodeTypeError
         An array is there.
     """
+    store, options = with_options(store, options, read_only=mode == "r")
     zarr_format, options = open_options(zarr_format, options)
     refuse_unknown("open_group", options, _OF_GROUPS)
     opened, where, mode = prepare(store, mode, path)

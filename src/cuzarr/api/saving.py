@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from cuzarr.api.common import with_options
 from cuzarr.api.creating import create_array, create_group
 from cuzarr.api.opening import open  # noqa: A004  # the name of the field
 from cuzarr.array import Array
 from cuzarr.display import Tree
 from cuzarr.group import Group
 from cuzarr.meta.spec import ZarrFormat
-from cuzarr.options import open_options
 from cuzarr.storage.resolve import StoreLike
 
 
@@ -35,7 +35,8 @@ def save(
     path : str or None
         In the store.
     zarr_format : {2, 3} or None
-    storage_options : None
+    storage_options : dict, optional
+        Of the file system of fsspec that a URL names.
     """
     if not arrays and not named:
         raise ValueError("save needs at least one array")
@@ -70,7 +71,7 @@ def save_group(
     **named: Any,
 ) -> None:
     """Save arrays as the members of a group; see :func:`save`. What is there is replaced."""
-    open_options(None, {"storage_options": storage_options})
+    store, _ = with_options(store, {"storage_options": storage_options})
     if not arrays and not named:
         raise ValueError("save_group needs at least one array")
     members = {f"arr_{i}": data for i, data in enumerate(arrays)}

@@ -3,10 +3,13 @@
 import numcodecs
 
 from cuzarr.storage.base import Store
+from cuzarr.storage.fsspec_store import FsspecStore
 from cuzarr.storage.local import LocalStore
-from cuzarr.storage.memory import MemoryStore
+from cuzarr.storage.memory import GpuMemoryStore, MemoryStore
+from cuzarr.storage.object_store import ObjectStore
 from cuzarr.storage.path import StorePath
 from cuzarr.storage.resolve import StoreLike, as_store
+from cuzarr.storage.wrapper import LoggingStore, WrapperStore
 from cuzarr.storage.zip import ZipStore
 
 #: The compressor of new v2 arrays that are given none; may be assigned.
@@ -19,12 +22,17 @@ KVStore = DictStore = MemoryStore
 __all__ = [
     "DictStore",
     "DirectoryStore",
+    "FsspecStore",
+    "GpuMemoryStore",
     "KVStore",
     "LocalStore",
+    "LoggingStore",
     "MemoryStore",
+    "ObjectStore",
     "Store",
     "StoreLike",
     "StorePath",
+    "WrapperStore",
     "ZipStore",
     "as_store",
     "default_compressor",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Self
 
 from cuzarr import native
 from cuzarr.storage.base import BytesLike, RequestBatch, Status
@@ -146,3 +146,27 @@ class MemoryStore(ByKey):
 
     def _reading(self) -> AbstractContextManager[Any]:
         return nullcontext() if type(self.store_dict) is dict else self._lock
+
+
+class GpuMemoryStore(MemoryStore):
+    """A memory store that also takes arrays of a device as values, which are copied to the host.
+
+    Encoded bytes are kept in host memory, from where arrays on any device are read; what is to
+    stay on a device is the matter of :class:`~cuzarr.DeviceStore`.
+    """
+
+    @classmethod
+    def from_dict(cls, store_dict: MutableMapping[str, Any]) -> Self:
+        """Return a store of a mapping's values, which are copied."""
+        store = cls()
+        for key, value in store_dict.items():
+            store.set(key, value)
+        return store
+
+    def set(self, key: str, value: Any) -> None:
+        """Write one whole object: bytes, a buffer of zarr-python, or an array of CuPy."""
+        if hasattr(value, "as_numpy_array"):
+            value = value.as_numpy_array()
+        if hasattr(value, "__cuda_array_interface__"):
+            value = value.get()
+        super().set(key, value)

@@ -2,11 +2,13 @@
 
 ==========================  ======================================================
 str, PathLike, file:// URL  :class:`LocalStore`; of a zip archive, :class:`ZipStore` to read
+any other URL, FSMap        :class:`FsspecStore`
 MutableMapping              :class:`MemoryStore` over it
 None                        a new :class:`MemoryStore`
 Store                       itself
 KeyStore                    :class:`BatchAdapter` over it
 store of zarr-python        :class:`ZarrStoreAdapter` over it
+store of obstore            :class:`ObjectStore` over it
 ==========================  ======================================================
 """
 
@@ -19,12 +21,14 @@ from collections.abc import MutableMapping
 from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from cuzarr.errors import MissingPackageError, StoreError
+from cuzarr.errors import StoreError
 from cuzarr.storage.adapter import BatchAdapter, KeyStore
 from cuzarr.storage.async_base import AsyncStore
 from cuzarr.storage.base import Store
+from cuzarr.storage.fsspec_store import FsspecStore
 from cuzarr.storage.local import LocalStore
 from cuzarr.storage.memory import MemoryStore
+from cuzarr.storage.object_store import ObjectStore
 from cuzarr.storage.path import StorePath
 from cuzarr.storage.view import read_only_view
 from cuzarr.storage.zarr_adapter import ZarrStoreAdapter, is_async_store
@@ -49,7 +53,12 @@ _STORE_METHODS = (
 )  # fmt: skip
 
 
-def as_store(obj: StoreLike, *, read_only: bool = False) -> Store:
+def as_store(
+    obj: StoreLike,
+    *,
+    read_only: bool = False,
+    storage_options: dict[str, Any] | None = None,
+) -> Store:
     """Return the store that ``obj`` names.
 
     Parameters
@@ -58,6 +67,8 @@ def as_store(obj: StoreLike, *, read_only: bool = False) -> Store:
         See the table above.
     read_only : bool
         The result refuses writes.
+    storage_options : dict, optional
+        Of the file system of fsspec that a URL names.
 
     Raises
     ------
@@ -66,14 +77,24 @@ def as_store(obj: StoreLike, *, read_only: bool = False) -> Store:
     MissingPackageError
         If it names a remote store.
     TypeError
-        If ``obj`` is none of these.
+        If ``obj`` is none of these, or has no use for ``storage_options``.
     """
+    if storage_options:
+        text = os.fspath(obj) if isinstance(obj, str | os.PathLike) else ""
+        if not _URL.match(text):
+            raise TypeError("storage_options= is not supported: this store is not named by a URL")
+        return _from_url(text, read_only=read_only, storage_options=storage_options)
     if isinstance(obj, _OWN):  # what follows takes as long as opening an array does
         return read_only_view(obj) if read_only else obj
     if obj is None:
         return MemoryStore(read_only=read_only)
     if isinstance(obj, str | os.PathLike):
         return _from_path(os.fsdecode(obj), read_only=read_only)
+    package = type(obj).__module__.partition(".")[0]
+    if package == "fsspec" and hasattr(obj, "fs") and hasattr(obj, "root"):
+        return _remote(FsspecStore.from_mapper(obj), read_only=read_only)
+    if package == "obstore":
+        return _remote(ObjectStore(obj), read_only=read_only)
     if isinstance(obj, MutableMapping):
         return MemoryStore(obj, read_only=read_only)
     if all(callable(getattr(obj, name, None)) for name in _STORE_METHODS):
@@ -112,18 +133,21 @@ def _from_path(text: str, *, read_only: bool) -> Store:
     return LocalStore(path, read_only=read_only)
 
 
-def _from_url(text: str, *, read_only: bool) -> Store:
+def _from_url(
+    text: str, *, read_only: bool, storage_options: dict[str, Any] | None = None
+) -> Store:
     scheme = text.partition(":")[0].lower()
-    if scheme in ("file", "local"):
+    if scheme in ("file", "local") and not storage_options:
         parts = urlsplit(text)
         if parts.netloc not in ("", "localhost"):
             raise StoreError(f"{text!r} names another host; a file URL starts with file:///")
         return _from_path(unquote(parts.path), read_only=read_only)
-    if scheme == "memory":
-        raise StoreError(
-            f"{text!r} cannot name a store in memory: pass store=None, a dict, or a MemoryStore"
-        )
-    raise MissingPackageError(
-        f"{text!r} is a remote store, and this version reads none of scheme {scheme!r}; download "
-        "it, mount it, or pass a mapping (fsspec.get_mapper(url), which needs the package fsspec)"
-    )
+    try:
+        store = FsspecStore.from_url(text, storage_options)
+    except ValueError as error:
+        raise StoreError(f"{text!r} names no store: {error}") from error
+    return _remote(store, read_only=read_only or scheme in ("http", "https"))
+
+
+def _remote(store: AsyncStore, *, read_only: bool) -> Store:
+    return ZarrStoreAdapter(store, read_only=read_only)

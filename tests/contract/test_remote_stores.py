@@ -1,0 +1,209 @@
+"""Stores by URL: fsspec's memory, and servers on this machine; many requests at a time."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cuzarr
+from cuzarr.config import config
+from cuzarr.errors import ChunkDecodeError, ReadOnlyError, StoreError
+from cuzarr.storage import FsspecStore, LoggingStore, WrapperStore, as_store
+
+fsspec = pytest.importorskip("fsspec")
+MemoryFileSystem = pytest.importorskip("fsspec.implementations.memory").MemoryFileSystem
+DATA = np.arange(60 * 50, dtype="i4").reshape(60, 50)
+OPTIONS: list[dict[str, Any]] = [
+    {"chunks": (16, 20)},
+    {"chunks": (16, 20), "zarr_format": 2},
+    {"chunks": (4, 5), "shards": (16, 20)},
+]
+options = pytest.mark.parametrize("made", OPTIONS, ids=["v3", "v2", "shards"])
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A server that knows no ranges: it answers with the whole file."""
+
+    active = most = 0
+    lock = threading.Lock()
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        with self.lock:
+            type(self).active += 1
+            type(self).most = max(self.most, self.active)
+        time.sleep(0.005)
+        try:
+            self.answer()
+        finally:
+            with self.lock:
+                type(self).active -= 1
+
+    def answer(self) -> None:
+        super().do_GET()
+
+
+class Ranges(Quiet):
+    """A server that knows them."""
+
+    active = most = 0
+
+    def answer(self) -> None:
+        wanted, path = self.headers.get("Range"), Path(self.translate_path(self.path))
+        if wanted is None or not path.is_file():
+            super().answer()
+            return
+        data = path.read_bytes()
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        start = int(first) if first else max(0, len(data) - int(last))
+        end = int(last) + 1 if first and last else len(data)
+        if start >= len(data):
+            self.send_error(416)
+            return
+        self.send_response(206)
+        part = data[start:end]
+        self.send_header("Content-Length", str(len(part)))
+        self.send_header("Content-Range", f"bytes {start}-{start + len(part) - 1}/{len(data)}")
+        self.end_headers()
+        self.wfile.write(part)
+
+
+@contextmanager
+def serve(handler: type[Quiet], root: Path) -> Iterator[str]:
+    handler.most = handler.active = 0
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=os.fspath(root)))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@options
+@pytest.mark.parametrize("handler", [Ranges, Quiet], ids=["ranges", "no-ranges"])
+def test_http(made: dict[str, Any], handler: type[Quiet], tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    root = cuzarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=made.get("zarr_format", 3))
+    root.create_array("a", data=DATA[:, :], **{k: v for k, v in made.items() if k != "zarr_format"})
+    with serve(handler, tmp_path) as url:
+        z = cuzarr.open_array(f"{url}/x.zarr/a", mode="r", device="cpu")
+        np.testing.assert_array_equal(z[...], DATA)
+        np.testing.assert_array_equal(z[3:40:5, 7], DATA[3:40:5, 7])
+        group = cuzarr.open_group(f"{url}/x.zarr", device="cpu")
+        assert group.read_only
+        assert list(group.array_keys()) == ["a"]
+        with pytest.raises(ReadOnlyError):
+            cuzarr.create_group(f"{url}/y.zarr")
+        with pytest.raises(FileNotFoundError):
+            cuzarr.open_array(f"{url}/nothing", mode="r")
+
+
+def test_requests_overlap_up_to_the_limit(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    cuzarr.create_array(tmp_path, data=DATA, chunks=(5, 5))
+    with serve(Ranges, tmp_path) as url, config.set({"async.concurrency": 4}):
+        z = cuzarr.open_array(url, mode="r", device="cpu")
+        np.testing.assert_array_equal(z[...], DATA)
+        assert 1 < Ranges.most <= 4 * max(1, os.cpu_count() or 1)
+
+
+def test_truncated_chunk_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    cuzarr.create_array(tmp_path, data=DATA, chunks=(16, 20))
+    chunk = tmp_path / "c" / "1" / "2"
+    chunk.write_bytes(chunk.read_bytes()[:-5])
+    with serve(Ranges, tmp_path) as url, pytest.raises(ChunkDecodeError, match="c/1/2"):
+        cuzarr.open_array(url, mode="r", device="cpu")[...]
+
+
+@options
+def test_memory_of_fsspec(made: dict[str, Any], tmp_path: Path) -> None:
+    url = f"memory://{tmp_path}"
+    z = cuzarr.create_array(f"{url}/a", shape=DATA.shape, dtype="i4", fill_value=7, **made)
+    z[10:30] = DATA[10:30]
+    expected = np.full_like(DATA, 7)
+    expected[10:30] = DATA[10:30]
+    for store in (f"{url}/a", fsspec.get_mapper(f"{url}/a"), FsspecStore.from_url(f"{url}/a")):
+        found = cuzarr.open_array(store, mode="r", device="cpu")
+        np.testing.assert_array_equal(found[...], expected)
+    with pytest.raises(FileNotFoundError):
+        cuzarr.open_array(f"{url}/b", mode="r")
+
+
+def test_storage_options(tmp_path: Path) -> None:
+    seen = {}
+
+    class Told(MemoryFileSystem):
+        protocol = "told-for-a-test"
+
+        def __init__(self, secret: str = "", **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            seen["secret"] = secret
+
+    fsspec.register_implementation("told-for-a-test", Told, clobber=True)
+    url = f"told-for-a-test://{tmp_path}"
+    given = {"secret": "x"}
+    cuzarr.create_array(f"{url}/a", data=DATA, chunks=(20, 20), storage_options=given)
+    assert seen == {"secret": "x"}
+    for opening in (cuzarr.open, cuzarr.open_array):
+        found = opening(f"{url}/a", mode="r", storage_options=given)
+        np.testing.assert_array_equal(found[...], DATA)
+    cuzarr.save(f"{url}/b", DATA, storage_options=given)
+    cuzarr.save_group(f"{url}/c", DATA, storage_options=given)
+    group = cuzarr.open_group(f"{url}/c", mode="r", storage_options=given)
+    np.testing.assert_array_equal(group["arr_0"][...], DATA)
+
+
+def test_store_of_obstore() -> None:
+    obstore = pytest.importorskip("obstore.store")
+    memory = obstore.MemoryStore()
+    cuzarr.create_array(memory, name="x", data=DATA, chunks=(20, 20))
+    z = cuzarr.open_array(cuzarr.storage.ObjectStore(memory), path="x", mode="r", device="cpu")
+    np.testing.assert_array_equal(z[...], DATA)
+    with pytest.raises(TypeError, match="expected a store of obstore, found dict"):
+        cuzarr.storage.ObjectStore({})
+
+
+def test_errors_of_a_file_system_name_the_key() -> None:
+    class Broken(MemoryFileSystem):
+        def cat_file(self, path: str, start: Any = None, end: Any = None, **kwargs: Any) -> bytes:
+            raise RuntimeError("no answer")
+
+    store = as_store(FsspecStore(Broken(), path="/broken"))
+    with pytest.raises(StoreError, match=r"'a/b'.*RuntimeError: no answer"):
+        store.get("a/b")
+
+
+def test_wrapper_and_log(caplog: pytest.LogCaptureFixture) -> None:
+    class Counting(WrapperStore):
+        keys = 0
+
+        def get_many(self, batch: Any) -> Any:
+            self.keys += len(batch)
+            return super().get_many(batch)
+
+    inner = Counting({})
+    z = cuzarr.create_array(inner, data=DATA, chunks=(20, 20))
+    before = inner.keys
+    np.testing.assert_array_equal(z[...], DATA)
+    assert inner.keys - before == 9
+    logged = LoggingStore(inner, "INFO")
+    with caplog.at_level("INFO", logger="cuzarr.storage"):
+        cuzarr.open_array(logged, mode="r", device="cpu")[0, 0]
+    assert logged.counter["get_many"] >= 1
+    assert "get_many(1 requests)" in caplog.text
