@@ -59,7 +59,9 @@ def resident(source: Any, **options: Any) -> cuzarr.DeviceStore:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts(device: str, layout: str) -> None:
     expected = data("f4")
-    store = resident(filled(layout))
+    if "filters" in layout:  # these calculate: no signalling NaN, and no negative zero
+        expected[3, 7], expected[4, :3] = 0, 1
+    store = resident(filled(layout, expected))
     z = cuzarr.open(store)
     assert z.device == device
     for kind, key in SELECTIONS.values():
