@@ -158,13 +158,7 @@ class Array(Description):
 
     def with_config(self, config: Any) -> Array:
         """Return the same stored array with another :class:`ArrayConfig`; what it omits is kept."""
-        own, new = self._config, ArrayConfig.of(config)
-        empty = new.write_empty_chunks
-        return self._copy(
-            config=ArrayConfig(
-                new.order or own.order, own.write_empty_chunks if empty is None else empty
-            )
-        )
+        return self._copy(config=self._config.updated(ArrayConfig.of(config)))
 
     def astype(self, dtype: npt.DTypeLike) -> Array:
         """Return a read-only view whose elements are converted as they are read."""

@@ -11,6 +11,8 @@ device                       "auto"     "auto", "cpu", "cuda" or "cuda:N"
 default_zarr_format          3          format of new arrays and groups without a parent
 allow_pickle                 False      read arrays of pickled objects: runs code that they hold
 write_empty_chunks           False      store chunks that are all fill value
+read_missing_chunks          True       chunks that are not stored read as the fill value; False:
+                                        reading one raises ``ChunkNotFoundError``
 order                        "C"        memory order of NumPy arrays that reads return
 host.threads                 None       threads of the host backend; None = processors we may use
 host.run_bytes               1048576    decoded bytes that one task of the host backend handles
@@ -30,15 +32,14 @@ cuda.small_bytes             None       bytes of chunks up to which the host rea
 ===========================  =========  ==========================================================
 
 The keys of zarr-python that mean the same are understood: ``array.order``,
-``array.write_empty_chunks``, ``array.allow_unsafe_pickle_decode``, ``async.concurrency`` and
-``threading.max_workers``. Its other keys can be set, and do
-nothing.
+``array.write_empty_chunks``, ``array.read_missing_chunks``, ``array.allow_unsafe_pickle_decode``,
+``async.concurrency`` and ``threading.max_workers``. Its other keys can be set, and do nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import donfig
@@ -48,6 +49,7 @@ DEFAULTS: dict[str, Any] = {
     "default_zarr_format": 3,
     "allow_pickle": False,
     "write_empty_chunks": False,
+    "read_missing_chunks": True,
     "order": "C",
     "host": {"threads": None, "run_bytes": 2**20, "wave_chunks": 65536},
     "async": {"concurrency": 64},
@@ -66,6 +68,7 @@ DEFAULTS: dict[str, Any] = {
 ALIASES = {
     "array.allow_unsafe_pickle_decode": "allow_pickle",
     "array.order": "order",
+    "array.read_missing_chunks": "read_missing_chunks",
     "array.write_empty_chunks": "write_empty_chunks",
     "threading.max_workers": "host.threads",
 }
@@ -103,18 +106,21 @@ class ArrayConfig:
         Memory order of the NumPy arrays that reads return; None takes ``cuzarr.config``'s.
     write_empty_chunks : bool or None
         Store chunks that are all fill value; None takes ``cuzarr.config``'s.
+    read_missing_chunks : bool or None
+        Read chunks that are not stored as the fill value; None takes ``cuzarr.config``'s.
     """
 
     order: Literal["C", "F"] | None = None
     write_empty_chunks: bool | None = None
+    read_missing_chunks: bool | None = None
 
     def __post_init__(self) -> None:
         if self.order not in (None, "C", "F"):
             raise ValueError(f"config: order must be 'C' or 'F', not {self.order!r}")
-        if not isinstance(self.write_empty_chunks, bool | None):
-            raise TypeError(
-                f"config: write_empty_chunks must be True or False, not {self.write_empty_chunks!r}"
-            )
+        for name in ("write_empty_chunks", "read_missing_chunks"):
+            value = getattr(self, name)
+            if not isinstance(value, bool | None):
+                raise TypeError(f"config: {name} must be True or False, not {value!r}")
 
     @classmethod
     def of(cls, given: Any) -> Self:
@@ -134,6 +140,11 @@ class ArrayConfig:
         if unknown:
             raise ValueError(f"config: unknown {', '.join(map(repr, unknown))}; known are {names}")
         return cls(**given)
+
+    def updated(self, other: ArrayConfig) -> ArrayConfig:
+        """Return the config with all that another one decides."""
+        new = {name: getattr(other, name) for name in self.__slots__}
+        return replace(self, **{name: value for name, value in new.items() if value is not None})
 
 
 def _renamed(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numcodecs
 import numpy as np
 
-from cuzarr.config import ArrayConfig, config
+from cuzarr.config import ArrayConfig
 from cuzarr.errors import UnequalChunksError
 from cuzarr.meta import v2
 from cuzarr.meta.edges import Spacing, uniform
@@ -113,13 +113,17 @@ class Description(Selections):
     @property
     def config(self) -> ArrayConfig:
         """What is true of this array, of what ``cuzarr.config`` and ``with_config`` decide."""
-        return ArrayConfig(self.order, self.write_empty_chunks)
+        return ArrayConfig(self.order, self.write_empty_chunks, self.read_missing_chunks)
 
     @property
     def write_empty_chunks(self) -> bool:
         """Whether chunks that are all fill value are stored."""
-        own = self._config.write_empty_chunks
-        return bool(config.get("write_empty_chunks") if own is None else own)
+        return self._chosen("write_empty_chunks")
+
+    @property
+    def read_missing_chunks(self) -> bool:
+        """Whether a chunk that is not stored reads as the fill value; else that is an error."""
+        return self._chosen("read_missing_chunks")
 
     @property
     def dimension_names(self) -> tuple[str | None, ...] | None:

@@ -14,6 +14,7 @@
     │   ├── ContainsArrayError
     │   └── ContainsGroupError
     ├── ChunkError (ValueError)               names .key, .codec and .cause
+    │   ├── ChunkNotFoundError                it is not stored, and ``read_missing_chunks`` is False
     │   ├── ChunkDecodeError
     │   │   ├── ChecksumError
     │   │   └── ShardIndexError
@@ -117,6 +118,12 @@ class ChunkError(CuzarrError, ValueError):
 
     def __reduce__(self) -> tuple[type[ChunkError], tuple[str, str, str]]:
         return type(self), (self.key, self.codec, self.cause)
+
+
+class ChunkNotFoundError(ChunkError):
+    """A chunk is not stored, and ``read_missing_chunks`` of the configuration is False."""
+
+    verb = "read"
 
 
 class ChunkDecodeError(ChunkError):

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from inspect import signature
 from typing import Any, Final
 
@@ -66,7 +67,7 @@ def make_array(
     spec = new_array_spec(shape, dtype, zarr_format=zarr_format, key=key, **options)
     chosen = ArrayConfig.of(config)
     if write_empty_chunks is not None:
-        chosen = ArrayConfig(chosen.order, write_empty_chunks)
+        chosen = replace(chosen, write_empty_chunks=write_empty_chunks)
     array = Array(store, path, spec, read_only=False, device=device, config=chosen)
     nodes.create_node(store, path, spec, overwrite=overwrite)
     if data is not None and write_data:

@@ -187,7 +187,8 @@ class Selections(Node):
         if isinstance(fields, str) and self._spec.dtype[fields].subdtype is not None:
             return self._pending_subarray(plan, key, out, fields)
         device = self._resolved()
-        job, parts = self._jobs(plan, device, lambda job: _reading(job, fields))
+        strict = not self._chosen("read_missing_chunks")
+        job, parts = self._jobs(plan, device, lambda job: _reading(job, fields, strict))
         backend = open_backend(device)
         given = None if out is None else Output.of(out, plan, job.dtype, backend)
         target = None if given is None else given.target
@@ -277,17 +278,21 @@ class Selections(Node):
         if isinstance(fields, str) and dtype[fields].subdtype is not None:
             value, fields = subarrays_as_field(value, dtype, fields), [fields]
         job, parts = self._jobs(plan, device, lambda job: _writing(job, fields))
-        keep = self._config.write_empty_chunks
         backend = open_backend(device)
         write(
             job,
             self._target.address,
             backend,
             fit_value(value, plan, job.dtype, None if device.name == "cpu" else backend.adopt),
-            write_empty_chunks=bool(config.get("write_empty_chunks") if keep is None else keep),
+            write_empty_chunks=self._chosen("write_empty_chunks"),
             parts=parts,
         )
         self._last_plan = DevicePlan.of(device.name, device.reason, job.report)
+
+    def _chosen(self, key: str) -> bool:
+        """Return a setting of the array, or else of ``cuzarr.config``."""
+        own = getattr(self._config, key)
+        return bool(config.get(key) if own is None else own)
 
     def for_prototype(self, prototype: Any) -> Self:
         """Return the array on the device of a buffer prototype of ``buffer`` or zarr-python."""
@@ -354,8 +359,10 @@ class Indexer:
         self._set(key, value, fields=fields)
 
 
-def _reading(job: Job, fields: Any) -> Job:
+def _reading(job: Job, fields: Any, refuse_missing: bool) -> Job:
     """Return a job that reads some fields, or boxes."""
+    if refuse_missing:
+        job = replace(job, refuse_missing=True)
     if fields is not None:
         chain = FieldsChain.of(job.chain, fields)
         fill = chain.chunk.fill_value

@@ -360,3 +360,36 @@ def test_documents_do_not_depend_on_the_device(device: str, tmp_path: Path) -> N
     assert first.keys() == second.keys()  # what compressors make of the chunks may differ
     assert first[Path("zarr.json")] == second[Path("zarr.json")]
     assert json.loads(first[Path("zarr.json")])["shape"] == list(SHAPE)
+
+
+@pytest.mark.parametrize("layout", ["v2 blosc", "v3 shards", "unequal", "v2 object"])
+def test_missing_chunks_can_be_refused(device: str, layout: str) -> None:
+    unequal = {"chunks": [[16, 21], [20, 30]]}
+    made = {"unequal": unequal, "v2 object": {"zarr_format": 2, "chunks": (16, 20)}}.get(
+        layout, LAYOUTS.get(layout, {})
+    )
+    dtype: Any = str if layout == "v2 object" else "i4"
+    if dtype is str and device != "cpu":
+        pytest.skip("texts live on the host")
+    z = cuzarr.create_array({}, shape=SHAPE, dtype=dtype, device=device, **made)
+    strict = z.with_config({"read_missing_chunks": False})
+    assert z.read_missing_chunks
+    assert not strict.config.read_missing_chunks
+    strict[0, 0] = 1 if dtype == "i4" else "one"
+    assert str(strict[0, 0]) in ("1", "one")
+    stored = z.store.list("")
+    assert sum(not key.rpartition("/")[2].startswith((".z", "zarr")) for key in stored) == 1
+    for read in (
+        lambda: strict[...],
+        lambda: strict[36, 49],
+        lambda: strict.boxes([[0, 0], [36, 49]], (1, 1)),
+        lambda: strict.vindex[[0, 36], [0, 49]],
+        lambda: cuzarr.read([(strict, 0), (strict, -1)]),
+    ):
+        with pytest.raises(errors.ChunkNotFoundError, match="not stored") as caught:
+            read()
+        assert not z.store.exists(caught.value.key)
+    assert len(z[...]) == len(strict[:1, :1]) + 36
+    if layout != "unequal":  # chunks of one shape are read after those of another
+        with pytest.raises(errors.ChunkNotFoundError, match="neither are [0-9]+ more of this"):
+            strict[...]

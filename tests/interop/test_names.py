@@ -52,7 +52,6 @@ LEFT_OUT = {
     "buffer.cpu.NDBuffer": NO_BUFFERS,
     "buffer.cpu.as_numpy_array_wrapper": NO_BUFFERS,
     "buffer.gpu.NDBuffer": NO_BUFFERS,
-    "errors.ChunkNotFoundError": "a missing chunk reads as the fill value",
     "registry.Registry": NO_PIPELINE,
     "registry.get_buffer_class": NO_BUFFERS,
     "registry.get_ndbuffer_class": NO_BUFFERS,

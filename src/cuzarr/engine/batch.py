@@ -40,6 +40,8 @@ class Job:
         Backends append where the steps ran.
     resident : bool
         The store keeps the chunks on a device, and the waves say under which numbers.
+    refuse_missing : bool
+        Of a read: objects that are not stored are an error.
     """
 
     store: Store
@@ -50,6 +52,7 @@ class Job:
     fields: str | list[str] | None = None
     report: list[PlacementRecord] = field(default_factory=list)
     resident: bool = False
+    refuse_missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Any, Final
 from cuzarr.engine.address import Address, changed, watching
 from cuzarr.engine.backend import AnyArray, Backend, ReadPass
 from cuzarr.engine.batch import Job, Wave
+from cuzarr.engine.missing import refuse_missing
 from cuzarr.errors import ChunkError, StoreError
 
 _ATTEMPTS: Final = 4
@@ -70,6 +71,8 @@ def read_each(reads: Iterable[Read]) -> Iterator[AnyArray]:
     ------
     ChunkDecodeError
         Names the key of the first bad chunk.
+    ChunkNotFoundError
+        A chunk is not stored, and the job refuses that.
     StoreError
     """
     watched: deque[Read] = deque()
@@ -155,5 +158,8 @@ def _waves(job: Job, address: Address, steps: ReadPass) -> Iterator[Wave]:
     index = first = 0
     while first < job.plan.n_chunks:
         last = job.plan.wave_end(first, steps.wave_chunks)
-        yield address.wave(index, job.plan.rows(first, last))
+        wave = address.wave(index, job.plan.rows(first, last))
+        if job.refuse_missing:
+            refuse_missing(job.store, wave)
+        yield wave
         index, first = index + 1, last

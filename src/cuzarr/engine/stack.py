@@ -190,7 +190,7 @@ def _key(read: Read) -> Hashable | None:
     lists = any(axis.index is not None for axis in plan.axes)
     what = id(plan) if lists else tuple(axis.step for axis in plan.axes)
     fill = np.asarray(job.fill_value).tobytes()
-    where = id(job.store), id(read.backend), job.resident
+    where = id(job.store), id(read.backend), job.resident, job.refuse_missing
     return where, plan.shape, plan.out_shape, what, job.dtype.str, chain.chunk.shape, fill
 
 
