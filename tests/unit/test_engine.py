@@ -371,9 +371,9 @@ def test_a_store_of_the_user(layout: str) -> None:
     expected = DATA.copy()
     expected[3, 4:9] = -1
     np.testing.assert_array_equal(cuzarr.open_array(store, "r", device="cpu")[...], expected)
-    assert z.nchunks_initialized > 1
+    assert z.nshards_initialized > 1
     z.resize(3, 4)
-    assert z.nchunks_initialized == 1
+    assert z.nshards_initialized == 1
 
 
 @pytest.mark.parametrize("error", [ValueError("odd"), OSError(5, "disk"), KeyError("c/0/0")])
