@@ -186,10 +186,12 @@ def _data_type(
 ) -> tuple[DType, str | None] | None:
     """Return the dtype, and the serializer that a variable-length one needs."""
     if callable(getattr(dtype, "to_json", None)):  # a data type object, ours or of zarr-python
-        native = np.dtype(dtype.to_native_dtype())
         # The documents of v3 do not have the byte order.
-        ordered = zarr_format == 2 and native.byteorder == ">" and native.kind in "iufcmMU"
-        dtype = native if ordered else dtype.to_json(zarr_format=3)
+        native = np.dtype(dtype.to_native_dtype()) if zarr_format == 2 else None
+        if native is not None and native.byteorder == ">" and native.kind in "iufcmMU":
+            dtype = native
+        else:
+            dtype = dtype.to_json(zarr_format=3)
     if isinstance(dtype, Mapping) or (
         isinstance(dtype, str) and (dtype in _V3_NAMES or re.fullmatch(r"r[1-9]\d*", dtype))
     ):
