@@ -17,15 +17,7 @@ from cuzarr import cuda, errors
 from cuzarr.host.backend import HostBackend
 from cuzarr.storage import MemoryStore
 from cuzarr.storage.base import RequestBatch, Status
-from tests.contract.test_devices import (
-    LAYOUTS,
-    SELECTIONS,
-    SHAPE,
-    data,
-    expected_of,
-    same_bits,
-    values_of,
-)
+from tests.contract.test_devices import LAYOUTS, SELECTIONS, SHAPE, data, expected_of, same_bits
 from tests.devices import to_numpy, use_device
 
 KEPT = {"blosclz", "zlib", "gzip"}  # no device step yet, or only for some chunks
