@@ -294,7 +294,11 @@ class Array(Description):
         spec = chunk_grid.resized(self._spec, tuple(lengths), units)
         old_grid = grid_shape(self.shape, self._spec.grid)
         grid = grid_shape(lengths, spec.grid)
-        self._rebind(nodes.write_shape(self._store, self._path, spec))
+        spec = nodes.write_shape(self._store, self._path, spec)
+        if self._target.any_shape:
+            self._spec, self._grid = spec, (spec.shape, self._target.grid)
+        else:
+            self._rebind(spec)
         shrunk = any(n < old for n, old in zip(grid, old_grid, strict=True))
         if shrunk and delete_outside_chunks:
             outside = [

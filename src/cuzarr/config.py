@@ -79,7 +79,14 @@ class Config(donfig.Config):  # type: ignore[misc]  # donfig has no types
 
     def get(self, key: str, *default: Any) -> Any:
         """Return the value of a key; ``KeyError`` where it is not there and has no default."""
-        return super().get(ALIASES.get(key, key), *default)
+        name = ALIASES.get(key, key)
+        found: Any = self.config
+        try:
+            for part in name.split("."):
+                found = found[part]
+        except (KeyError, TypeError, IndexError):  # other spellings, defaults, the error
+            return super().get(name, *default)
+        return found
 
     def set(self, arg: Mapping[str, Any] | None = None, **values: Any) -> Any:
         """Set values, for good or for the length of a ``with``: ``set({"host.threads": 4})``."""

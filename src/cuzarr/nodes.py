@@ -198,7 +198,7 @@ def write_shape(store: Store, path: str, spec: ArraySpec) -> ArraySpec:
     document = {**spec.document, "shape": list(spec.shape)}
     if spec.zarr_format == 3:
         document["attributes"] = dict(spec.attributes)
-    store.set_many([join(path, name)], [meta.dump_json(document)])
+    store.set_many([join(path, name)], [meta.dump_shaped(document, spec.shape)])
     return replace(spec, document=document)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuzarr.errors import MetadataError
-from cuzarr.meta import dump_json, load_json
+from cuzarr.meta import dump_json, dump_shaped, load_json
 
 
 def test_round_trip() -> None:
@@ -105,3 +105,31 @@ def test_circular_document() -> None:
     document["a"] = document
     with pytest.raises(MetadataError, match="Circular"):
         dump_json(document, "k")
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    st.dictionaries(st.text(), _VALUES, max_size=4),
+    st.lists(st.integers(0, 2**63), max_size=3),
+)
+def test_a_shape_is_spliced_into_the_text_of_a_document(
+    attributes: dict[str, Any], shape: list[int]
+) -> None:
+    first = {"zarr_format": 3, "shape": [1], "attributes": attributes, "a": {"shape": None}}
+    for document in (first, {"attributes": attributes, "b": 1, "shape": [1, 2]}):
+        for lengths in (shape, [7, *shape]):  # the second time from the kept text
+            assert dump_shaped(document, lengths) == dump_json({**document, "shape": lengths})
+
+
+def test_a_shape_in_a_document_that_is_not_kept() -> None:
+    large = {"shape": [1], "attributes": {"text": "x" * 2**17}}
+    assert dump_shaped(large, (2,)) == dump_json({**large, "shape": [2]})
+    with pytest.raises(MetadataError, match="a object is not a JSON value") as caught:
+        dump_shaped({"shape": [1], "attributes": object()}, (2,), "a/.zarray")
+    assert caught.value.key == "a/.zarray"

@@ -15,7 +15,7 @@ from cuzarr.codecs.registry import build_codecs
 from cuzarr.codecs.sharding import ShardingCodec
 from cuzarr.engine.address import PlainAddress, ShardAddress
 from cuzarr.engine.batch import Job
-from cuzarr.engine.resident import ResidentAddress, resident_address
+from cuzarr.engine.resident import Resident, ResidentAddress, resident_address
 from cuzarr.errors import MetadataError
 from cuzarr.meta.codec_specs import serializer_name
 from cuzarr.meta.edges import Edges, Spacing
@@ -44,6 +44,8 @@ class Target:
     chain_of : callable or None
         Gives the chain of a chunk shape, where the decoded units have several; ``chain`` and
         ``outer`` are then those of the longest lengths.
+    any_shape : bool
+        Whether the target holds for the array in any shape.
     """
 
     chain: CodecChain
@@ -52,6 +54,7 @@ class Target:
     address: PlainAddress | ShardAddress
     fill_value: np.generic
     chain_of: Callable[[tuple[int, ...]], CodecChain] | None = None
+    any_shape: bool = False
 
     def parts(self, job: Job) -> Iterator[Job] | None:
         """Cut a job into jobs for chunks of one shape; None where all have one."""
@@ -96,7 +99,8 @@ def bind(spec: ArraySpec, store: Store, path: str, key: str, *, cache_indexes: b
         sharding = outer.serializer
         if not isinstance(sharding, ShardingCodec) or outer.array_codecs or outer.byte_codecs:
             kept = resident_address(store, path, address, spec.shape, spec.grid)
-            return _of_chunks(spec, codecs, outer, kept or address)
+            any_shape = not isinstance(store, Resident)
+            return _of_chunks(spec, codecs, outer, kept or address, any_shape=any_shape)
         per_shard = _chunks_per_shard(sharding, chunk, spec.grid)
         index = sharding.index(chunk)
         shards = ShardAddress(
@@ -113,12 +117,19 @@ def bind(spec: ArraySpec, store: Store, path: str, key: str, *, cache_indexes: b
 
 
 def _of_chunks(
-    spec: ArraySpec, codecs: Sequence[Codec], chain: CodecChain, address: PlainAddress
+    spec: ArraySpec,
+    codecs: Sequence[Codec],
+    chain: CodecChain,
+    address: PlainAddress,
+    *,
+    any_shape: bool,
 ) -> Target:
     """Return the target of an array whose stored objects are its chunks."""
     chunk = chain.chunk
     if spec.edges is None:
-        return Target(chain, chain, spec.chunk_shape, address, chunk.fill_value)
+        return Target(
+            chain, chain, spec.chunk_shape, address, chunk.fill_value, any_shape=any_shape
+        )
 
     @lru_cache(maxsize=_KEPT_CHAINS)
     def chain_of(shape: tuple[int, ...]) -> CodecChain:

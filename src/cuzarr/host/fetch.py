@@ -22,6 +22,7 @@ from cuzarr.storage.base import ReadInto, RequestBatch, Status, Store
 from cuzarr.storage.located import locate
 
 Column = npt.NDArray[Any]
+_MEMORY = ctypes.c_uint8 * 2**62  #: one type for all, because to make one takes longer than a read
 _scratch = local()
 
 
@@ -96,7 +97,7 @@ _KEPT = 64 * 2**20  #: larger scratch is given back after its run
 def _read_into(store: ReadInto, batch: RequestBatch, expected: int, limit: int) -> Encoded:
     slab = thread_buffer("slab", min(len(batch) * (expected + 16) + 4096, _KEPT))
     placed = store.read_into(batch, memoryview(slab))
-    base = np.uint64(slab.ctypes.data)
+    base = np.uint64(_address(slab))
     pointers = base + placed.positions.astype(np.uint64)
     sizes, statuses = placed.sizes, placed.statuses
     owners: tuple[Any, ...] = (slab,)
@@ -113,7 +114,7 @@ def _read_into(store: ReadInto, batch: RequestBatch, expected: int, limit: int) 
                 key = batch.key(int(full[grown]))
                 raise StoreError(f"{key!r} changed its size while it was read")
             pointers, sizes = pointers.copy(), sizes.copy()
-            pointers[full] = np.uint64(larger.ctypes.data) + again.positions.astype(np.uint64)
+            pointers[full] = np.uint64(_address(larger)) + again.positions.astype(np.uint64)
             sizes[full] = again.sizes
             owners = (slab, larger)
         pointers = np.where(statuses == Status.MISSING, np.uint64(0), pointers)
@@ -148,9 +149,14 @@ def _check_sizes(batch: RequestBatch, rows: Column, sizes: Column, limit: int) -
             )
 
 
+def _address(memory: npt.NDArray[np.uint8]) -> int:
+    address: int = memory.__array_interface__["data"][0]  # without the object that ``ctypes`` makes
+    return address
+
+
 def _view(pointer: int, size: int) -> memoryview | None:
     if pointer == 0:
         return None
     if size == 0:
         return memoryview(b"")
-    return memoryview((ctypes.c_uint8 * size).from_address(pointer)).cast("B")
+    return memoryview(_MEMORY.from_address(pointer)).cast("B")[:size]

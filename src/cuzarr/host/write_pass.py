@@ -23,7 +23,8 @@ from cuzarr.host.layout import host_records
 from cuzarr.host.native_zstd import with_native_zstd
 
 _WAVE_BYTES = 64 * 2**20  #: decoded bytes that are encoded before they are stored
-Gathered = tuple[Wave, list[Future[list[Bytes | None]]]]
+Encoded = list[Bytes | None]
+Gathered = tuple[Wave, Encoded, list[Future[Encoded]]]
 
 
 class HostWritePass:
@@ -39,29 +40,28 @@ class HostWritePass:
     def __init__(self, job: Job, value: npt.NDArray[Any], write_empty_chunks: bool) -> None:
         self.job, self.value, self.write_empty_chunks = job, value, write_empty_chunks
         self.chunk_bytes = max(job.chain.chunk.nbytes, 1)
-        self.wave_chunks = max(4 * threads(), _WAVE_BYTES // self.chunk_bytes)
+        self._threads = threads()
+        self.wave_chunks = max(4 * self._threads, _WAVE_BYTES // self.chunk_bytes)
         self._encoder = with_native_zstd(job.chain)
         self.ahead = 0  # the threads have enough to do with one
         self._chunks = 0
         self._fill: Any = np.array(job.fill_value, job.chain.chunk.dtype)[()]
 
     def gather(self, wave: Wave) -> Gathered:
-        """Start the tasks of a wave."""
+        """Start the tasks of a wave; what is one task is done at once."""
         n = len(wave)
         self._chunks += n
-        run = min(max(1, 2**20 // self.chunk_bytes), -(-n // threads()))
+        run = min(max(1, 2**20 // self.chunk_bytes), -(-n // self._threads))
         if run >= n:
-            done: Future[list[Bytes | None]] = Future()
-            done.set_result(self._run(wave))
-            return wave, [done]
+            return wave, self._run(wave), []
         parts = [wave.take(slice(first, first + run)) for first in range(0, n, run)]
-        return wave, [pool().submit(self._run, part) for part in parts]
+        return wave, [], [pool().submit(self._run, part) for part in parts]
 
     def encode(self, gathered: Gathered) -> EncodedWave:
         """Wait for the tasks of a wave; raises the first error."""
-        wave, futures = gathered
+        wave, values, futures = gathered
         try:
-            values = [value for future in futures for value in future.result()]
+            values = values + [value for future in futures for value in future.result()]
         except BaseException:
             abandon(futures)
             raise
@@ -74,7 +74,7 @@ class HostWritePass:
     def abort(self) -> None:
         """Return: ``encode`` has ended everything."""
 
-    def _run(self, wave: Wave) -> list[Bytes | None]:
+    def _run(self, wave: Wave) -> Encoded:
         rows, chain, fields = wave.rows, self.job.chain, self.job.fields
         shape, dtype = chain.chunk.shape, chain.chunk.dtype
         complete = rows.complete if fields is None else np.zeros(len(rows), np.bool_)
@@ -83,7 +83,7 @@ class HostWritePass:
         current = fetch_run(self.job, old, self.chunk_bytes + 4096)
         stored = dict(zip(partial.tolist(), range(len(partial)), strict=True))
         covered = (rows.count == np.array(shape, np.int64)).all(axis=1) & complete
-        encoded: list[Bytes | None] = []
+        encoded: Encoded = []
         for i in range(len(rows)):
             key = wave.requests.key(i)
             data = current.view(stored[i]) if i in stored else None

@@ -16,6 +16,7 @@ Plans hold read-only int64 arrays, know nothing of devices, stores or codecs, an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -267,6 +268,16 @@ _WAVE_ROWS = 2**18  #: some tens of bytes each, per axis
 
 def _product_rows(axes: tuple[Axis, ...], chunks: Int64) -> PlanRows:
     lengths = tuple(len(axis.chunk) for axis in axes)
+    step = np.array([axis.step for axis in axes], np.int64)
+    lists = tuple(
+        None if axis.index is None or axis.out_index is None else (axis.index, axis.out_index)
+        for axis in axes
+    )
+    if axes and len(chunks) == 1 and prod(lengths) == 1:  # a small call: what counts is its steps
+        table = np.array([(a.chunk[0], a.start[0], a.count[0], a.out[0]) for a in axes], np.int64)
+        whole = np.array([all(bool(axis.complete[0]) for axis in axes)])
+        at, start, count, out = table.T.reshape(4, 1, -1).copy()
+        return PlanRows(at, start, count, out, step, lists, whole)
     which = np.unravel_index(chunks, lengths) if axes else ()
     n, d = len(chunks), len(axes)
     columns = {name: np.empty((n, d), np.int64) for name in ("chunk", "start", "count", "out")}
@@ -275,11 +286,6 @@ def _product_rows(axes: tuple[Axis, ...], chunks: Int64) -> PlanRows:
         for name, column in columns.items():
             column[:, a] = getattr(axis, name)[k]
         complete &= axis.complete[k]
-    lists = tuple(
-        None if axis.index is None or axis.out_index is None else (axis.index, axis.out_index)
-        for axis in axes
-    )
-    step = np.array([axis.step for axis in axes], np.int64)
     return PlanRows(
         columns["chunk"], columns["start"], columns["count"], columns["out"], step, lists, complete
     )
