@@ -19,3 +19,31 @@ extern "C" __global__ void __launch_bounds__(256)
         }
     }
 }
+
+// check_booleans: whether some byte of an array of booleans is neither 0 nor 1.
+//
+// A thread takes one element, or eight where they lie in a row. Bytes moved per element: 1 read.
+extern "C" __global__ void __launch_bounds__(256)
+    check_booleans(u64 array, const i64* __restrict__ axes, i32 s, i64 n, u64* found) {
+    const i64 first = (i64)blockIdx.x * blockDim.x + threadIdx.x;
+    const i64 all = (i64)gridDim.x * blockDim.x;
+    u64 bits = 0;
+    if (s == 1 && axes[1] == 1) {
+        const u8* bytes = (const u8*)array;
+        const i64 head = smaller((i64)(-array & 7), n), words = (n - head) / 8;
+        const u64* body = (const u64*)(bytes + head);
+        for (i64 i = first; i < words; i += all) bits |= body[i];
+        for (i64 i = first; i < head; i += all) bits |= bytes[i];
+        for (i64 i = head + 8 * words + first; i < n; i += all) bits |= bytes[i];
+    } else {
+        for (i64 i = first; i < n; i += all) {
+            i64 rest = i, offset = 0;
+            for (i32 a = s - 1; a >= 0; --a) {
+                offset += rest % axes[2 * a] * axes[2 * a + 1];
+                rest /= axes[2 * a];
+            }
+            bits |= *(const u8*)(array + (u64)offset);
+        }
+    }
+    if (bits & ~0x0101010101010101ull) report(found, ~0ull - 1);
+}

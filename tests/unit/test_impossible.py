@@ -11,6 +11,7 @@ import cuzarr
 from cuzarr.codecs.impossible import may_be_impossible, what_is_impossible
 from cuzarr.errors import ChunkDecodeError
 from cuzarr.storage import LocalStore
+from tests.devices import to_numpy, use_device
 
 BOOLEAN, TEXT = "a boolean has the value 7", "a text has the code point 0x110000"
 RECORD = np.dtype([("n", "i4"), ("t", "U2"), ("b", "?", (2,))])
@@ -63,3 +64,39 @@ def test_what_may_be_wrong() -> None:
         np.zeros(2, RECORD),
     ):
         assert what_is_impossible(good) == ""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"chunks": (3, 5)},
+        {"chunks": (3, 5), "shards": (6, 10)},
+        {"chunks": [[3, 4], [5, 6]]},
+        {"chunks": (3, 5), "zarr_format": 2, "order": "F"},
+    ],
+    ids=["v3", "shards", "unequal", "F"],
+)
+@pytest.mark.parametrize("compressed", [True, False])
+def test_the_chunk_is_named_on_a_device(
+    device_kind: str, options: dict[str, Any], compressed: bool
+) -> None:
+    packed = {} if compressed else {"compressors": None}
+    data = np.arange(77).reshape(7, 11) % 2 == 0
+    wrong = data.copy()
+    wrong.view("u1")[4, 7] = 7
+    z = cuzarr.create_array({}, data=wrong, **options, **packed, device="cpu")
+    key = "c/0/0" if "shards" in options else "1.1" if "zarr_format" in options else "c/1/1"
+    with use_device(device_kind) as device:
+        there = z.to_device(device)
+        for selection in (..., (slice(None, None, -1), slice(7, 8)), ([4, 0], slice(None))):
+            with pytest.raises(ChunkDecodeError, match="a boolean has the value 7") as caught:
+                there[selection]
+            assert caught.value.key == key
+        with pytest.raises(ChunkDecodeError, match="a boolean"):
+            there.vindex[[4, 0], [7, 0]]
+        with pytest.raises(ChunkDecodeError, match="a boolean"):
+            there.boxes([[0, 0], [3, 6]], (2, 2))
+        assert (to_numpy(there[:3]) == data[:3]).all()
+        assert (to_numpy(there[:, :5]) == data[:, :5]).all()
+        there[...] = data
+        assert (to_numpy(there[...]) == data).all()

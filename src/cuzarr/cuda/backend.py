@@ -6,11 +6,13 @@ of this runs on the emulated device of the tests as well.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy.typing as npt
 
+from cuzarr.codecs.impossible import may_be_impossible
 from cuzarr.cuda.encode_steps import MODES, EncodeMode
 from cuzarr.cuda.placement import Mode, Placement
 from cuzarr.cuda.read_pass import CudaReadPass
@@ -85,10 +87,20 @@ class CudaBackend:
         check_elements(job.dtype)
         if self._host is not None and is_small(self.shared, job, out):
             return SmallReadPass(self.shared, self._host, job, out)
-        return CudaReadPass(self.shared, job, self.new_output(job) if out is None else out)
+        return CudaReadPass(self.shared, job, self._empty(job) if out is None else out)
 
     def new_output(self, job: Job) -> DeviceArray:
-        """Return a new C-contiguous device array."""
+        """Return a new C-contiguous device array, for several passes over parts of it.
+
+        Each looks through all of it where elements may be impossible: there has to be something.
+        """
+        out, runtime = self._empty(job), self.runtime
+        if may_be_impossible(job.dtype):
+            nbytes = math.prod(job.plan.shape) * job.dtype.itemsize
+            runtime.memset(runtime.describe(out)[0], 0, nbytes, runtime.caller_stream())
+        return out
+
+    def _empty(self, job: Job) -> DeviceArray:
         return self.runtime.empty(job.plan.shape, job.dtype.newbyteorder("="))
 
     def place(self, job: Job, value: Any) -> DeviceArray:

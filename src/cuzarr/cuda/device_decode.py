@@ -41,8 +41,9 @@ class FirstBad:
 
     Attributes
     ----------
-    decoder, checksum, bounds, values : int
-        Device pointers of the words.
+    decoder, checksum, bounds, values, booleans : int
+        Device pointers of the words. The last one says that a result has booleans which cannot be,
+        and not where; it is behind every number.
     """
 
     CAUSES = (
@@ -50,16 +51,17 @@ class FirstBad:
         "a stored checksum is not that of the bytes",
         "the plan reaches outside the chunk or the array",
         "an element has no value in the data type",
+        "a boolean is neither 0 nor 1",
     )
-    BOUNDS = 2
-    NBYTES = 32
+    BOUNDS, BOOLEANS = 2, 4
+    NBYTES = 40
 
     def __init__(self, runtime: Runtime, stream: Stream) -> None:
         self._buffer: DeviceBuffer = runtime.alloc(self.NBYTES, stream)
         runtime.memset(self._buffer.ptr, 0xFF, self.NBYTES, stream)
         self.pointer = self._buffer.ptr
-        self.decoder, self.checksum, self.bounds, self.values = (
-            self.pointer + 8 * i for i in range(4)
+        self.decoder, self.checksum, self.bounds, self.values, self.booleans = (
+            self.pointer + 8 * i for i in range(5)
         )
 
     @staticmethod

@@ -4,7 +4,8 @@
    :class:`~cuzarr.cuda.decoder.WaveDecoder`.
 2. ``scatter`` queues the decoding of a wave and the copy to the output, in one launch; the fill
    value stands for missing chunks.
-3. ``finish`` waits, reads 24 bytes, and raises for the first bad chunk.
+3. ``finish`` waits, reads the words of :class:`FirstBad`, and raises for the first bad chunk. A
+   result of booleans is looked through before (``codecs.impossible``).
 
 Where device memory is short, a wave is halved until it fits, or one chunk alone does not.
 """
@@ -12,15 +13,17 @@ Where device memory is short, a wave is halved until it fits, or one chunk alone
 from __future__ import annotations
 
 import gc
+import math
 from typing import Any
 
 import numpy as np
 
+from cuzarr.codecs.impossible import may_be_impossible
 from cuzarr.cuda.decoder import Fetched, Prepared, WaveDecoder
 from cuzarr.cuda.device_decode import FirstBad
 from cuzarr.cuda.memory import Tables
-from cuzarr.cuda.rows import DeviceView, RowCopy, split_rows
-from cuzarr.cuda.runtime import DeviceArray
+from cuzarr.cuda.rows import DeviceView, RowCopy, c_strides, split_rows
+from cuzarr.cuda.runtime import DeviceArray, Runtime, Stream
 from cuzarr.cuda.shared import Shared
 from cuzarr.cuda.streams import Lane
 from cuzarr.engine.batch import Job, Wave
@@ -33,6 +36,7 @@ from cuzarr.errors import (
 )
 
 _POINT_BYTES = 16  # of lists, per point
+_CHECK_GRID = 2048
 
 
 class CudaReadPass:
@@ -91,7 +95,12 @@ class CudaReadPass:
         if last is not None:
             self._complete(last)
         assert self._lane is not None
-        words = read_words(self._shared, self._lane.collect(), self._first_bad)
+        stream, checked = self._lane.collect(), None
+        if may_be_impossible(self._job.dtype) and self._decoder.waves:
+            view = DeviceView(*self._shared.runtime.describe(self._out))
+            checked = check_booleans(self._shared.runtime, view, self._first_bad.booleans, stream)
+        words = read_words(self._shared, stream, self._first_bad)
+        del checked
         lane, self._lane = self._lane, None
         self._shared.lanes.give(lane)
         raise_first(self._job, self._decoder, words)
@@ -169,17 +178,50 @@ def raise_first(job: Job, decoder: WaveDecoder, words: list[int]) -> None:
     if number == 2**64 - 1:
         return
     kind = words.index(number)
+    if kind == FirstBad.BOOLEANS:
+        name_the_chunk(job, decoder)
+        return
     if kind == FirstBad.BOUNDS:
         raise DeviceError(f"chunk {number} of the call: {FirstBad.CAUSES[kind]}")
-    wave, row = decoder.key_of(number)
-    requests, chain = wave.requests, job.chain
-    key = requests.key(row)
-    data = job.store.get(key, int(requests.starts[row]), int(requests.lengths[row]))
-    if data is not None:
-        chain.decode(key, data)
+    chain = job.chain
+    key = decode_again(job, *decoder.key_of(number))
     name = "crc32c" if kind == 1 else chain.byte_codecs[0].name if chain.byte_codecs else "bytes"
     error = ChecksumError if kind == 1 else ChunkDecodeError
     raise error(key, name, f"on the device: {FirstBad.CAUSES[kind]}")
+
+
+def name_the_chunk(job: Job, decoder: WaveDecoder) -> None:
+    """Decode all chunks by the codec chain, which raises for what no element may be.
+
+    It may not: another pass writes to other parts of the same result.
+    """
+    for _, wave in decoder.waves:
+        for row in np.flatnonzero(wave.present):
+            decode_again(job, wave, int(row))
+
+
+def decode_again(job: Job, wave: Wave, row: int) -> str:
+    """Decode a chunk on the host, which raises what is wrong with it; return its key."""
+    requests = wave.requests
+    key = requests.key(row)
+    data = job.store.get(key, int(requests.starts[row]), int(requests.lengths[row]))
+    if data is not None:
+        job.chain.decode(key, data)
+    return key
+
+
+def check_booleans(runtime: Runtime, array: DeviceView, word: int, stream: Stream) -> Any:
+    """Queue the check of a result; returns what must outlive it."""
+    n, axes = math.prod(array.shape), np.array([array.shape, array.strides], np.int64).T
+    if array.strides == c_strides(array.shape, 1):
+        axes = np.array([[n, 1]], np.int64)
+    axes = np.ascontiguousarray(axes)
+    table = runtime.alloc(axes.nbytes, stream)
+    runtime.upload(table.ptr, axes, axes.nbytes, stream)
+    args = (np.uint64(array.pointer), np.uint64(table.ptr), np.int32(len(axes)), np.int64(n),
+            np.uint64(word))  # fmt: skip
+    runtime.launch("check_booleans", max(1, min(_CHECK_GRID, -(-n // 2048))), 256, args, stream)
+    return table, axes
 
 
 def settle(shared: Shared, lane: Lane, caller: Any) -> None:
