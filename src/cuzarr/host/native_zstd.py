@@ -21,6 +21,8 @@ class NativeZstdCodec(ZstdCodec):
 
 def with_native_zstd(chain: CodecChain) -> CodecChain:
     """Return a chain that encodes zstd natively, and is the same in everything else."""
+    if not any(type(codec) is ZstdCodec for codec in chain.byte_codecs):
+        return chain
     codecs = tuple(
         NativeZstdCodec(codec.level, codec.checksum) if type(codec) is ZstdCodec else codec
         for codec in chain.byte_codecs

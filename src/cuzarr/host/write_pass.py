@@ -82,7 +82,9 @@ class HostWritePass:
         old = wave if len(partial) == len(rows) else wave.take(partial)
         current = fetch_run(self.job, old, self.chunk_bytes + 4096)
         stored = dict(zip(partial.tolist(), range(len(partial)), strict=True))
-        covered = (rows.count == np.array(shape, np.int64)).all(axis=1) & complete
+        covered = complete
+        if len(partial) < len(rows):  # complete at the array's border may be less than the chunk
+            covered = (rows.count == np.array(shape, np.int64)).all(axis=1) & complete
         encoded: Encoded = []
         for i in range(len(rows)):
             key = wave.requests.key(i)
