@@ -292,7 +292,7 @@ def test_missing_chunks_are_fill_value_everywhere(layout: str, tmp_path: Path) -
         n, m = z.shards or z.chunks
         expected = DATA.copy()
         z[:n, :m] = expected[:n, :m] = fill  # not stored
-        assert z.nchunks_initialized < np.prod([-(-15 // n), -(-20 // m)])
+        assert z.nshards_initialized < np.prod([-(-15 // n), -(-20 // m)])
         np.testing.assert_array_equal(z[...], expected)
         np.testing.assert_array_equal(z[::-1, ::2], expected[::-1, ::2])
         np.testing.assert_array_equal(z.vindex[ROWS, COLUMNS], expected[ROWS, COLUMNS])
