@@ -10,7 +10,10 @@ import numpy as np
 
 
 class Attributes(MutableMapping[str, Any]):
-    """Attributes of an array or group; every change is written at once.
+    """Attributes of an array or group; every change of an attribute is written at once.
+
+    A list or mapping inside one that is changed in place is stored by the next change, as with
+    zarr-python: ``attrs["a"] = [*attrs["a"], 1]`` rather than ``attrs["a"].append(1)``.
 
     Parameters
     ----------

@@ -7,7 +7,13 @@ from typing import Any, Self
 
 from cuzarr import nodes
 from cuzarr.array import Array
-from cuzarr.errors import ArrayNotFoundError, GroupNotFoundError, NodeNotFoundError, NodeTypeError
+from cuzarr.errors import (
+    ArrayNotFoundError,
+    GroupNotFoundError,
+    InvalidKeyError,
+    NodeNotFoundError,
+    NodeTypeError,
+)
 from cuzarr.meta.spec import ArraySpec, GroupSpec, NodeSpec
 from cuzarr.node import Node
 from cuzarr.storage.prefix import join, normalize_path
@@ -77,7 +83,12 @@ class Members(Node):
         raise NodeTypeError(f"{path!r} below '/{self._path}' is an array, not a group")
 
     def __contains__(self, path: object) -> bool:
-        return isinstance(path, str) and self._find(normalize_path(path)) is not None
+        if not isinstance(path, str):
+            return False
+        try:
+            return self._find(normalize_path(path)) is not None
+        except InvalidKeyError:  # no node has such a path
+            return False
 
     def __iter__(self) -> Iterator[str]:
         return self.keys()

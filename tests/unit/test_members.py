@@ -174,3 +174,18 @@ def test_paths_above() -> None:
     assert list(hierarchy.parents("")) == []
     assert list(hierarchy.parents("a/b")) == ["", "a"]
     assert list(hierarchy.batches(cuzarr.MemoryStore(), [])) == []
+
+
+def test_what_is_no_path_is_no_member(root: cuzarr.Group) -> None:
+    assert "x/b" in root
+    for path in ("..", "../g", "x/../a", ".", "a\0", 1, None):
+        assert path not in root
+
+
+def test_lists_in_attributes_are_stored_by_the_next_change(root: cuzarr.Group) -> None:
+    root.attrs["list"] = [1]
+    root.attrs["list"].append(2)
+    path = str(root.store_path.store).removeprefix("file://")
+    assert cuzarr.open_group(path, mode="r").attrs["list"] == [1]
+    root.attrs["other"] = 0
+    assert cuzarr.open_group(path, mode="r").attrs["list"] == [1, 2]
