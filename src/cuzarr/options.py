@@ -28,6 +28,7 @@ _REFUSED: Final = {
     "storage_options": "give them where the store is opened, with its URL",
     "storage_transformers": "this version knows none",
 }
+_MAY_BE_EMPTY: Final = ("storage_options", "storage_transformers")
 # Of h5py's create_dataset; zarr-python 2 ignores them too, with a warning.
 _H5PY: Final = ("fletcher32", "scaleoffset", "track_times", "maxshape", "shuffle")
 #: What :func:`create_options` translates or refuses.
@@ -46,7 +47,8 @@ def open_options(
     """
     left = {name: value for name, value in options.items() if name not in _NEEDLESS}
     for name, instead in _REFUSED.items():
-        if left.pop(name, None):
+        given = left.pop(name, None)
+        if given is not None and (name not in _MAY_BE_EMPTY or given):
             raise TypeError(f"{name}= is not supported: {instead}")
     version = left.pop("zarr_version", None)
     if version is not None and zarr_format is not None and version != zarr_format:

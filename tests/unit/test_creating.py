@@ -334,3 +334,13 @@ def test_v2_codecs_that_are_none() -> None:
 def test_values_that_no_json_holds_are_named_by_their_type() -> None:
     assert show(object()) == "a object"
     assert show("x" * 100) == '"' + "x" * 56 + "..."
+
+
+@pytest.mark.parametrize("name", ["synchronizer", "chunk_store", "meta_array"])
+def test_empty_options_that_would_be_missed_are_refused(name: str) -> None:
+    given = {"synchronizer": object(), "chunk_store": {}, "meta_array": np.empty(0)}[name]
+    cuzarr.open_group({}, mode="w", **{name: None})
+    with pytest.raises(TypeError, match=f"{name}= is not supported"):
+        cuzarr.open_group({}, mode="w", **{name: given})
+    with pytest.raises(TypeError, match=f"{name}= is not supported"):
+        cuzarr.zeros(3, **{name: given})
