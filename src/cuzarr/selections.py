@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -279,11 +280,12 @@ class Selections(Node):
             value, fields = subarrays_as_field(value, dtype, fields), [fields]
         job, parts = self._jobs(plan, device, lambda job: _writing(job, fields))
         backend = open_backend(device)
+        place = None if device.name == "cpu" else partial(backend.place, job)
         write(
             job,
             self._target.address,
             backend,
-            fit_value(value, plan, job.dtype, None if device.name == "cpu" else backend.adopt),
+            fit_value(value, plan, job.dtype, place),
             write_empty_chunks=self._chosen("write_empty_chunks"),
             parts=parts,
         )

@@ -20,7 +20,7 @@ def fit_value(
     value: Any,
     plan: ChunkPlan,
     dtype: np.dtype[Any],
-    adopt: Callable[[Any], Any] | None = None,
+    place: Callable[[Any], Any] | None = None,
 ) -> Any:
     """Return ``value`` with a shape that broadcasts to ``plan.shape``.
 
@@ -31,7 +31,7 @@ def fit_value(
     plan : ChunkPlan
     dtype : numpy.dtype
         Of the array; Python values become it at once.
-    adopt : callable or None
+    place : callable or None
         Makes an array of the device of what has no more than ``__cuda_array_interface__``.
 
     Raises
@@ -47,7 +47,7 @@ def fit_value(
     if not hasattr(value, "shape") or not hasattr(value, "reshape"):
         foreign = any(hasattr(value, name) for name in _PROTOCOLS)
         on_device = getattr(value, "__cuda_array_interface__", None) is not None
-        take = adopt if adopt is not None and on_device else to_numpy
+        take = place if place is not None and on_device else to_numpy
         value = take(value) if foreign else np.asarray(value, dtype)
     shape = tuple(value.shape)
     while len(shape) > len(plan.out_shape) and shape[0] == 1:

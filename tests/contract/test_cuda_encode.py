@@ -374,21 +374,25 @@ def test_zarr_python_reads_it(device: str, how: Any, dtype: str, tmp_path: Path)
     np.testing.assert_array_equal(to_numpy(z[:]), data)
 
 
-def test_a_value_may_have_no_more_than_the_cuda_array_interface() -> None:
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_value_may_have_no_more_than_the_cuda_array_interface(read_only: bool) -> None:
     class Bare:
         def __init__(self, array: Any) -> None:
             self.array = array
             self.__cuda_array_interface__ = {
-                "data": (array.ptr, False), "shape": array.shape, "strides": array.strides,
+                "data": (array.ptr, read_only), "shape": array.shape, "strides": array.strides,
                 "typestr": array.dtype.str, "version": 3,
             }  # fmt: skip
 
     data = smooth((40, 30), "f4")
     with use_device("emulated") as name:
         z = cuzarr.create_array({}, shape=data.shape, chunks=(8, 30), dtype="f4", device=name)
-        value = cuzarr.cuda.open_backend(0).runtime.to_device(data)
-        z[:, ::-1] = Bare(value)
-    np.testing.assert_array_equal(cuzarr.open_array(z.store, device="cpu")[:], data[:, ::-1])
+        to_device = cuzarr.cuda.open_backend(0).runtime.to_device
+        z[:, ::-1] = Bare(to_device(data))
+        z[:, 4] = Bare(to_device(data[:, 0].astype("i2")))
+    expected = data[:, ::-1].copy()
+    expected[:, 4] = data[:, 0].astype("i2")
+    np.testing.assert_array_equal(cuzarr.open_array(z.store, device="cpu")[:], expected)
 
 
 @pytest.mark.parametrize("location", ["start", "end"])

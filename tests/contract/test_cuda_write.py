@@ -348,3 +348,16 @@ def test_what_is_written_is_reported() -> None:
     assert ("gather", "device") in steps
     assert ("encode zstd", "device") in steps
     assert ("zstd", "device") in steps  # of the partly overwritten chunks
+
+
+@pytest.mark.parametrize("how", ["contiguous", "transposed", "strided"])
+@pytest.mark.parametrize("dtype", ["f8", "i2", ">i4"])
+def test_values_on_the_device_are_cast_there(dtype: str, how: str) -> None:
+    mine, reference = pair([LITTLE, ZSTD])
+    plan = plan_basic((slice(2, 20), slice(1, 17), slice(None)), SHAPE, CHUNKS)
+    value = smooth(plan.shape, dtype, 4)
+    backend = emulated_backend(2)
+    mine.write(backend, plan, device_value(backend.runtime, value, how))
+    reference.write(HostBackend(), plan, value)
+    assert contents(mine) == contents(reference)
+    backend.runtime.close()

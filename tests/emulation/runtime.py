@@ -272,6 +272,8 @@ class EmulatedRuntime:
             if value.runtime is self:
                 return value
             value = value.runtime.to_host(value)
+        if hasattr(value, "__cuda_array_interface__"):
+            return self._of_interface(value)
         host = np.array(value, order="C")  # a copy of our own, so that the caller may change his
         host = host.astype(host.dtype.newbyteorder("="), copy=False)
         array = self.empty(host.shape, host.dtype)
@@ -279,6 +281,9 @@ class EmulatedRuntime:
             self.upload(array.ptr, host, host.nbytes, self._caller)
         self.wait_event(self.record(self._caller))
         return array
+
+    def astype(self, array: EmulatedArray, dtype: np.dtype[Any]) -> EmulatedArray:
+        return self.to_device(self.to_host(array).astype(dtype))
 
     def adopt(self, value: Any) -> EmulatedArray:
         """Take an array by the CUDA array interface, whose ``stream`` is a stream's number."""
@@ -289,9 +294,13 @@ class EmulatedRuntime:
         interface = getattr(value, "__cuda_array_interface__", None)
         if interface is None:
             raise TypeError(f"out must be an array on {self.name}, not {type(value).__name__}")
-        pointer, read_only = interface["data"]
-        if read_only:
+        if interface["data"][1]:
             raise ValueError("out is read-only")
+        return self._of_interface(value)
+
+    def _of_interface(self, value: Any) -> EmulatedArray:
+        interface = value.__cuda_array_interface__
+        pointer = interface["data"][0]
         shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
         strides = interface.get("strides") or c_strides(shape, dtype.itemsize)
         if interface.get("stream") is not None:

@@ -21,7 +21,7 @@ from cuzarr.cuda.runtime import DeviceArray, Runtime
 from cuzarr.cuda.shared import Fetch, Shared
 from cuzarr.cuda.small import SmallReadPass, is_small
 from cuzarr.cuda.write_pass import CudaWritePass
-from cuzarr.cuda.write_value import device_value
+from cuzarr.cuda.write_value import placed
 from cuzarr.engine.backend import Backend, ReadPass
 from cuzarr.engine.batch import Job
 from cuzarr.engine.pool import threads
@@ -105,7 +105,7 @@ class CudaBackend:
 
     def place(self, job: Job, value: Any) -> DeviceArray:
         """Return ``value`` as an array of this device, its broadcast dimensions of length 1."""
-        return device_value(self.shared, job, value)[0]
+        return placed(self.shared, job, value)[0]
 
     def adopt(self, out: Any) -> DeviceArray:
         """Return an array of any library on this device, over the same memory."""

@@ -22,9 +22,14 @@ _DLPACK_CPU = 1  # kDLCPU of dlpack.h
 
 
 def device_value(shared: Shared, job: Job, value: Any) -> tuple[Any, DeviceView]:
-    """Return the value in device memory, as native elements of the job's dtype, and its view."""
-    runtime, shape = shared.runtime, job.plan.shape
-    native = job.dtype.newbyteorder("=")
+    """Return the value in device memory, and its view of the shape of the plan."""
+    array, full = placed(shared, job, value)
+    return array, _broadcast(DeviceView(*shared.runtime.describe(array)), full, job.plan.shape)
+
+
+def placed(shared: Shared, job: Job, value: Any) -> tuple[Any, tuple[int, ...]]:
+    """Return the value in device memory, as native elements of the job's dtype, and its shape."""
+    runtime, native = shared.runtime, job.dtype.newbyteorder("=")
     if not runtime.is_device_array(value) and _in_host_memory(value):
         host = np.asarray(value)
         full = host.shape
@@ -35,7 +40,7 @@ def device_value(shared: Shared, job: Job, value: Any) -> tuple[Any, DeviceView]
         full = runtime.describe(array)[1]
         if runtime.describe(array)[3] != native:
             array = runtime.astype(array, native)
-    return array, _broadcast(DeviceView(*runtime.describe(array)), full, shape)
+    return array, full
 
 
 def _send(shared: Shared, host: npt.NDArray[Any]) -> Any:
