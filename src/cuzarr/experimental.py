@@ -1,3 +1,5 @@
-"""What may change between releases. Nothing is experimental in this one."""
+"""What zarr-python calls experimental: the chunk grid as an object."""
 
-__all__: list[str] = []
+from cuzarr.plan.chunk_grid import ChunkGrid, ChunkSpec
+
+__all__ = ["ChunkGrid", "ChunkSpec"]

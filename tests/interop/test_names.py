@@ -61,8 +61,6 @@ LEFT_OUT = {
     "registry.register_ndbuffer": NO_BUFFERS,
     "registry.register_pipeline": NO_PIPELINE,
     "registry.register_chunk_key_encoding": "there are the two encodings of the specification",
-    "experimental.ChunkGrid": "experimental there; see Array.read_chunk_sizes and Array.regions",
-    "experimental.ChunkSpec": "experimental there; see Array.regions",
     "dtype.data_type_registry": NO_REGISTRY,
     "dtype.check_dtype_spec_v2": TYPING,
     "dtype.check_dtype_spec_no_object_codec_v2": TYPING,
