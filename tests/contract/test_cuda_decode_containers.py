@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import zlib
 from typing import Any
@@ -180,3 +181,34 @@ def test_raw_streams_in_a_blosc_chunk_of_zlib() -> None:
     )
     check(stored)
     assert stored.where() == {"blosc (zlib)": "device"}
+
+
+# ---- what a device refuses and the host decodes
+
+
+def gzip_behind_nothing(chunk: np.ndarray[Any, Any]) -> bytes:
+    """A gzip member of no bytes in front: its header is the usual one, the last size is right."""
+    return gzip_members(b"") + gzip_members(chunk.tobytes())
+
+
+def zlib_and_zeros(chunk: np.ndarray[Any, Any]) -> bytes:
+    return zlib.compress(chunk.tobytes()) + bytes(8)
+
+
+@pytest.mark.parametrize(
+    ("codec", "encode"), [(GZIP, gzip_behind_nothing), (ZLIB, zlib_and_zeros)], ids=["gzip", "zlib"]
+)
+@pytest.mark.parametrize("budget", [1 << 15, 1 << 20])
+def test_what_the_device_refuses_the_host_may_decode(codec: Any, encode: Any, budget: int) -> None:
+    stored = Stored(smooth((3000,), "f4"), (500,), [LITTLE, codec]).encode_all()
+    stored.store.set(stored.key((4,)), encode(stored.chunk((4,))))
+    backend = emulated_backend(1, on_undefined="garbage", budget=budget)
+    assert stored.read(backend).tobytes() == stored.data.tobytes()
+    places = [(record.where, record.why) for record in stored.report]
+    assert {where for where, _ in places} == {"device", "host"}
+    assert any(why.startswith("on the device: ") for _, why in places)
+    corrupt(stored, (5,), flipped(-20))
+    with pytest.raises(ChunkDecodeError, match=re.escape(stored.key((5,)))):
+        stored.read(backend)
+    gc.collect()
+    backend.runtime.close()

@@ -92,6 +92,8 @@ class WaveDecoder:
     first_bad : FirstBad
     depth : int
         Waves that may be decoded at the same time.
+    why_host : str
+        Why the host decodes everything; "" where the device has its share.
 
     Attributes
     ----------
@@ -103,7 +105,13 @@ class WaveDecoder:
     """
 
     def __init__(
-        self, shared: Shared, job: Job, lane: Lane, first_bad: FirstBad, depth: int = WORK_STREAMS
+        self,
+        shared: Shared,
+        job: Job,
+        lane: Lane,
+        first_bad: FirstBad,
+        depth: int = WORK_STREAMS,
+        why_host: str = "",
     ) -> None:
         self._shared, self._job, self._lane, self._first_bad = shared, job, lane, first_bad
         self._steps = ChainSteps.of(job.chain)
@@ -112,6 +120,7 @@ class WaveDecoder:
         self._memory = () if self._resident is None else self._resident.memory
         self.layout = self._steps.layout
         self._nbytes = max(1, self.layout.nbytes)
+        self._why_host = why_host
         self._plan_waves(depth)
         self.waves: list[tuple[int, Wave]] = []
         self._count = self._turn = 0
@@ -126,12 +135,12 @@ class WaveDecoder:
         if self._resident is not None:
             scratch -= self._expected
             self._expected = 0
-        self._too_large = ""
         if scratch > shared.budget or self._expected > shared.slab_bytes:
-            self._too_large = (
+            self._why_host = (
                 f"a chunk needs {scratch} bytes of scratch and {self._expected} of a slab; there "
                 f"are {shared.budget} and {shared.slab_bytes}"
             )
+        if self._why_host:
             scratch = nbytes + TABLE_BYTES
             self._resident, self._expected = None, steps.encoded_nbytes
         depth = max(1, min(depth, shared.budget // (_WORTHWHILE * scratch)))
@@ -153,10 +162,10 @@ class WaveDecoder:
         reading: Reading | ResidentReading | KvikioReading
         if self._resident is not None:
             reading = ResidentReading(self._resident, self._job, wave)
-        elif not self._too_large and by_kvikio(shared, self._job.store):
+        elif not self._why_host and by_kvikio(shared, self._job.store):
             reading = KvikioReading(shared, self._job, self._steps, wave, ahead=ahead)
         else:
-            limit = 0 if self._too_large else shared.slab_bytes
+            limit = 0 if self._why_host else shared.slab_bytes
             reading = Reading(
                 self._job.store, wave, shared.slabs, self._expected, limit, ahead=ahead
             )
@@ -171,8 +180,8 @@ class WaveDecoder:
         shared, wave = self._shared, fetched.wave
         self._keeper.wait()
         encoded = fetched.reading.result()
-        if self._too_large:
-            found = host_only(encoded, self._steps, self._too_large)
+        if self._why_host:
+            found = host_only(encoded, self._steps, self._why_host)
         elif encoded.inspection is not None:
             found = encoded.inspection
         else:

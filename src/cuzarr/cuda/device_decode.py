@@ -53,7 +53,7 @@ class FirstBad:
         "an element has no value in the data type",
         "a boolean is neither 0 nor 1",
     )
-    BOUNDS, BOOLEANS = 2, 4
+    DECODER, CHECKSUM, BOUNDS, BOOLEANS = 0, 1, 2, 4
     NBYTES = 40
 
     def __init__(self, runtime: Runtime, stream: Stream) -> None:

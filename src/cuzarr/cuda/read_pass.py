@@ -36,6 +36,7 @@ from cuzarr.errors import (
 )
 
 _POINT_BYTES = 16  # of lists, per point
+_NONE = 2**64 - 1  # no chunk is bad
 _CHECK_GRID = 2048
 
 
@@ -47,9 +48,11 @@ class CudaReadPass:
     shared : Shared
     job : Job
     out : device array of ``job.plan.shape``
+    why_host : str
+        Why the host decodes everything; "" where the device has its share.
     """
 
-    def __init__(self, shared: Shared, job: Job, out: DeviceArray) -> None:
+    def __init__(self, shared: Shared, job: Job, out: DeviceArray, *, why_host: str = "") -> None:
         runtime = shared.runtime
         self._shared, self._job, self._out = shared, job, out
         self._caller = runtime.caller_stream()
@@ -57,7 +60,7 @@ class CudaReadPass:
         lane = self._lane
         lane.begin(self._caller)
         self._first_bad = FirstBad(runtime, lane.first)
-        self._decoder = WaveDecoder(shared, job, lane, self._first_bad)
+        self._decoder = WaveDecoder(shared, job, lane, self._first_bad, why_host=why_host)
         self._copy = RowCopy(
             runtime, "scatter", DeviceView(*runtime.describe(out)), self._decoder.layout,
             fill_bytes(job), self._first_bad.bounds,
@@ -103,8 +106,23 @@ class CudaReadPass:
         del checked
         lane, self._lane = self._lane, None
         self._shared.lanes.give(lane)
+        kind = words.index(min(words))
+        if min(words) < _NONE and kind in (FirstBad.DECODER, FirstBad.CHECKSUM):
+            decode_again(self._job, *self._decoder.key_of(words[kind]))
+            return self._on_host(f"on the device: {FirstBad.CAUSES[kind]}")
         raise_first(self._job, self._decoder, words)
         return self._out
+
+    def _on_host(self, why: str) -> DeviceArray:
+        """Read the waves again; the host decodes them."""
+        again = CudaReadPass(self._shared, self._job, self._out, why_host=why)
+        try:
+            for _, wave in self._decoder.waves:
+                again.scatter(again.decode(again.fetch(wave)))
+            return again.finish()
+        except BaseException:
+            again.abort()
+            raise
 
     def abort(self) -> None:
         """Stop, and order the caller's stream behind what is queued: it writes to the output."""
@@ -175,7 +193,7 @@ def raise_first(job: Job, decoder: WaveDecoder, words: list[int]) -> None:
     The chunk is decoded once more on the host, whose codecs name the fault exactly.
     """
     number = min(words)
-    if number == 2**64 - 1:
+    if number == _NONE:
         return
     kind = words.index(number)
     if kind == FirstBad.BOOLEANS:
@@ -185,8 +203,14 @@ def raise_first(job: Job, decoder: WaveDecoder, words: list[int]) -> None:
         raise DeviceError(f"chunk {number} of the call: {FirstBad.CAUSES[kind]}")
     chain = job.chain
     key = decode_again(job, *decoder.key_of(number))
-    name = "crc32c" if kind == 1 else chain.byte_codecs[0].name if chain.byte_codecs else "bytes"
-    error = ChecksumError if kind == 1 else ChunkDecodeError
+    name = (
+        "crc32c"
+        if kind == FirstBad.CHECKSUM
+        else chain.byte_codecs[0].name
+        if chain.byte_codecs
+        else "bytes"
+    )
+    error = ChecksumError if kind == FirstBad.CHECKSUM else ChunkDecodeError
     raise error(key, name, f"on the device: {FirstBad.CAUSES[kind]}")
 
 
