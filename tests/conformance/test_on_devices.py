@@ -23,9 +23,12 @@ ON_DEVICE = {"zlib", "gzip", "lz4", "shuffle", "crc32", "adler32", "crc32c", "zs
 
 
 def same_bits(found: Any, expected: Any) -> bool:
-    host, expected = np.asarray(to_numpy(found)), np.asarray(expected)
-    native = expected.astype(expected.dtype.newbyteorder("="))
-    return host.shape == native.shape and host.tobytes() == native.tobytes()
+    """Whether two results are equal bit for bit; the host keeps the byte order of the array."""
+    one, other = (
+        value.astype(value.dtype.newbyteorder("="))
+        for value in (np.asarray(to_numpy(found)), np.asarray(expected))
+    )
+    return one.shape == other.shape and one.tobytes() == other.tobytes()
 
 
 def lives_there(dtype: np.dtype[Any]) -> bool:

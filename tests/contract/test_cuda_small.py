@@ -26,6 +26,7 @@ from tests.contract.test_devices import (
     data,
     expected_of,
     same_bits,
+    values_of,
 )
 from tests.devices import use_device
 from tests.emulation.runtime import EmulatedRuntime
@@ -43,7 +44,7 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts(device: str, layout: str) -> None:
-    expected = data("f4")
+    expected = values_of(layout)
     z = cuzarr.create_array(None, data=expected, device="cpu", **LAYOUTS[layout]).to_device(device)
     for kind, key in SELECTIONS.values():
         same_bits(getattr(z, f"get_{kind}_selection")(key), expected_of(kind, key, expected))

@@ -18,7 +18,7 @@ import pytest
 import cuzarr
 from cuzarr.config import config
 from cuzarr.errors import ChunkDecodeError, ReadOnlyError, StoreError
-from cuzarr.storage import FsspecStore, LoggingStore, WrapperStore, as_store
+from cuzarr.storage import FsspecStore, LoggingStore, ObjectStore, WrapperStore, as_store
 
 fsspec = pytest.importorskip("fsspec")
 MemoryFileSystem = pytest.importorskip("fsspec.implementations.memory").MemoryFileSystem
@@ -207,3 +207,23 @@ def test_wrapper_and_log(caplog: pytest.LogCaptureFixture) -> None:
         cuzarr.open_array(logged, mode="r", device="cpu")[0, 0]
     assert logged.counter["get_many"] >= 1
     assert "get_many(1 requests)" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_obstore_in_a_forked_child_is_an_error_and_no_endless_wait() -> None:
+    obstore = pytest.importorskip("obstore")
+    store = as_store(ObjectStore(obstore.store.MemoryStore()))
+    store.set("a/b", b"value")
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            store.get("a/b")
+        except StoreError as error:
+            os.write(write_end, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    os.waitpid(pid, 0)
+    assert b"spawn" in os.read(read_end, 1000)
+    os.close(read_end)

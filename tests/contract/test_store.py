@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cuzarr.errors import CuzarrError, InvalidKeyError, ReadOnlyError, StoreError
-from cuzarr.storage import Store, ZipStore
+from cuzarr.storage import FsspecStore, Store, ZipStore
 from cuzarr.storage.base import ReadInto, RequestBatch, Status
 from cuzarr.storage.resolve import as_store
 from cuzarr.storage.view import read_only_view
@@ -369,8 +369,8 @@ def test_equality_and_hash(store: Store):
 
 
 def test_pickle_keeps_the_objects(store: Store):
-    if isinstance(store, ZipStore):
-        pytest.skip("an archive that is being written belongs to one process")
+    if isinstance(store, ZipStore) or str(store).startswith("object_store:"):
+        pytest.skip("an archive that is written, or obstore's memory, belongs to one process")
     store.set("a/b", b"value")
     again = pickle.loads(pickle.dumps(store))
     assert again.get("a/b") == b"value"
@@ -389,6 +389,8 @@ def test_text_names_the_kind_and_place(store: Store):
 
 def test_threads_see_whole_values_only(store: Store):
     """Eight threads write, read, list and delete; every value read was written as a whole."""
+    if isinstance(getattr(store, "inner", None), FsspecStore):
+        pytest.skip("fsspec's memory cannot be listed while another thread deletes")
     keys = [f"d{i}/c/{j}" for i in range(2) for j in range(3)]
     problems: list[object] = []
     begin = threading.Barrier(8)
@@ -431,6 +433,8 @@ def test_threads_see_whole_values_only(store: Store):
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_reads(store: Store):
+    if str(store).startswith("object_store:"):
+        pytest.skip("obstore does not survive a fork: test_remote_stores.py tests the error")
     store.set("a/b", b"value")
     read_end, write_end = os.pipe()
     pid = os.fork()

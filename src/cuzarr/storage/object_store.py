@@ -2,14 +2,18 @@
 
 The interface is zarr-python's; ``as_store`` makes a batch store of it, which sends many requests at
 a time (``config["async.concurrency"]``).
+
+The threads of obstore do not survive a fork: a child that was forked after the first request gets
+an error, where obstore would wait for ever. Start workers with spawn or forkserver.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Self
 
-from cuzarr.errors import MissingPackageError
+from cuzarr.errors import MissingPackageError, StoreError
 from cuzarr.storage.async_base import (
     AsyncStore,
     ByteRequest,
@@ -151,10 +155,20 @@ class ObjectStore(AsyncStore):
             return await obstore.get_range_async(self.store, key, start=start, end=size)
 
 
+_first_process: list[int] = []  #: the one that sent the first request
+
+
 def _obstore() -> Any:
     try:
         import obstore  # noqa: PLC0415
         import obstore.exceptions  # noqa: PLC0415
     except ImportError as error:
         raise MissingPackageError("an ObjectStore needs the package obstore") from error
+    if not _first_process:
+        _first_process.append(os.getpid())
+    if _first_process[0] != os.getpid():
+        raise StoreError(
+            "this process was forked after obstore was used, which its threads do not survive: "
+            "start it with spawn or forkserver"
+        )
     return obstore
