@@ -5,9 +5,11 @@
    and those beside it, with the least number that pays per format.
 2. What was decided, and why, goes to the call's report (``array.device_plan``).
 
-**The thresholds are provisional**: they are estimates from published decompression rates per
-stream and per core, not measurements of this code on a device. ``config`` key ``cuda.placement``
-overrides them, e.g. ``{"Zstd": 64}``; 0 always decodes on the device.
+What was seen on one H200 beside 16 cores (``benchmarks/results/2026-11-20-h200-parts.json``): LZ4
+pays from 16 streams of 16 KiB and from 256 of 64 KiB; Deflate takes 3.4 ms for up to 256 streams of
+64 KiB and 53 ms for up to 256 of 1 MiB, which the host decodes at 1 to 2 GB/s, so some 64 pay.
+**Zstd, Snappy and Blosclz are estimates**, not measurements. ``config`` key ``cuda.placement``
+overrides all of them, e.g. ``{"Zstd": 64}``; 0 always decodes on the device.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from cuzarr.engine.report import Where
 Mode = Literal["checked", "trusted", "host"]
 MODES: Final = ("checked", "trusted", "host")
 
-#: Least number of independent streams at the same time, by format. Provisional, see above.
+#: Least number of independent streams at the same time, by format; see above.
 MIN_STREAMS: Final[Mapping[str, int]] = {
     "LZ4": 64, "Zstd": 256, "Deflate": 64, "Snappy": 64, "Blosclz": 64,
 }  # fmt: skip
