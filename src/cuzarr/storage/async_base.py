@@ -41,6 +41,9 @@ class SuffixByteRequest:
     suffix: int
 
 
+#: What means that a key is missing, with stores of files and of objects alike.
+MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+
 ByteRequest: TypeAlias = RangeByteRequest | OffsetByteRequest | SuffixByteRequest
 
 
@@ -166,11 +169,11 @@ class AsyncStore(ABC):
     ) -> Buffer | None:
         """Return an object or a part of it, made by ``prototype.buffer``; None where missing."""
 
-    @abstractmethod
     async def get_partial_values(
         self, prototype: Any, key_ranges: Iterable[tuple[str, ByteRequest | None]]
     ) -> list[Buffer | None]:
         """Return many parts of objects."""
+        return [await self.get(key, prototype, wanted) for key, wanted in key_ranges]
 
     @abstractmethod
     async def set(self, key: str, value: Buffer) -> None:
@@ -184,9 +187,9 @@ class AsyncStore(ABC):
     async def exists(self, key: str) -> bool:
         """Whether the key is stored."""
 
-    @abstractmethod
     def list(self) -> AsyncIterator[str]:
         """Iterate over every key."""
+        return self.list_prefix("")
 
     @abstractmethod
     def list_prefix(self, prefix: str) -> AsyncIterator[str]:

@@ -9,20 +9,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import Any, Self
 
 from cuzarr.errors import MissingPackageError
 from cuzarr.storage.async_base import (
+    MISSING,
     AsyncStore,
     ByteRequest,
     OffsetByteRequest,
     RangeByteRequest,
     SuffixByteRequest,
 )
-
-MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
-Anything = list[Any]  # inside a class with a method called "list" the builtin has no other name
 
 
 class FsspecStore(AsyncStore):
@@ -148,12 +146,6 @@ class FsspecStore(AsyncStore):
             data = b""  # a range behind the end
         return prototype.buffer.from_bytes(data)
 
-    async def get_partial_values(
-        self, prototype: Any, key_ranges: Iterable[tuple[str, ByteRequest | None]]
-    ) -> Anything:
-        """Return many parts of objects."""
-        return [await self.get(key, prototype, wanted) for key, wanted in key_ranges]
-
     async def set(self, key: str, value: Any) -> None:
         """Replace a whole object."""
         await self.fs._pipe_file(self._path(key), value.to_bytes())
@@ -186,11 +178,6 @@ class FsspecStore(AsyncStore):
         if info.get("size") is None:  # a server that does not say
             return len(await self.fs._cat_file(self._path(key)))
         return int(info["size"])
-
-    async def list(self) -> AsyncIterator[str]:
-        """Iterate over every key."""
-        async for key in self.list_prefix(""):
-            yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """Iterate over every key that starts with ``prefix``."""

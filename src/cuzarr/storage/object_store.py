@@ -10,20 +10,18 @@ an error, where obstore would wait for ever. Start workers with spawn or forkser
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import Any, Self
 
 from cuzarr.errors import MissingPackageError, StoreError
 from cuzarr.storage.async_base import (
+    MISSING,
     AsyncStore,
     ByteRequest,
     OffsetByteRequest,
     RangeByteRequest,
     SuffixByteRequest,
 )
-
-_MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
-Anything = list[Any]  # inside a class with a method called "list" the builtin has no other name
 
 
 class ObjectStore(AsyncStore):
@@ -87,15 +85,9 @@ class ObjectStore(AsyncStore):
             else:
                 answer = await obstore.get_async(self.store, key)
                 data = await answer.bytes_async()
-        except _MISSING:
+        except MISSING:
             return None
         return prototype.buffer.from_bytes(memoryview(data))
-
-    async def get_partial_values(
-        self, prototype: Any, key_ranges: Iterable[tuple[str, ByteRequest | None]]
-    ) -> Anything:
-        """Return many parts of objects."""
-        return [await self.get(key, prototype, wanted) for key, wanted in key_ranges]
 
     async def set(self, key: str, value: Any) -> None:
         """Replace a whole object."""
@@ -105,25 +97,20 @@ class ObjectStore(AsyncStore):
         """Delete an object."""
         try:
             await _obstore().delete_async(self.store, key)
-        except _MISSING:
+        except MISSING:
             return
 
     async def exists(self, key: str) -> bool:
         """Whether the key is stored."""
         try:
             await _obstore().head_async(self.store, key)
-        except _MISSING:
+        except MISSING:
             return False
         return True
 
     async def getsize(self, key: str) -> int:
         """Return the bytes stored at a key; ``FileNotFoundError`` where it is missing."""
         return int((await _obstore().head_async(self.store, key))["size"])
-
-    async def list(self) -> AsyncIterator[str]:
-        """Iterate over every key."""
-        async for key in self.list_prefix(""):
-            yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """Iterate over every key that starts with ``prefix``."""

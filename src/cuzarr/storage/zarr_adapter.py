@@ -30,7 +30,7 @@ from cuzarr.storage.status import (
 )
 
 T = TypeVar("T")
-_MISSING = (FileNotFoundError, KeyError, IsADirectoryError, NotADirectoryError)
+_MISSING = (*async_base.MISSING, KeyError)
 
 
 class Types(NamedTuple):
