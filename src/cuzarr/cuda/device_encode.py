@@ -262,17 +262,11 @@ class DeviceEncode:
         self._shuffle_tables = (*(tables.add(column) for column in columns), int(tiles[-1]))
 
     def _reserve_streams(self, tables: Tables, stream: Stream) -> None:
-        container, compressor = self._container, self._steps.compressor
-        nvcomp = self._runtime.nvcomp
-        assert nvcomp is not None
-        assert compressor.format is not None
+        container = self._container
         count = self._n * container.streams
         out = self._alloc(count * self._room.capacity, stream)
         self._outputs = (out.ptr + self._room.capacity * np.arange(count)).astype(np.uint64)
-        self._temp_bytes = nvcomp.compress_temp_bytes(
-            compressor.format, compressor.algorithm, count, int(container.length.max()),
-            self._n * int(container.length.sum()),
-        )  # fmt: skip
+        self._temp_bytes = temp_bytes(self._runtime, self._steps, container, self._n)
         self._temp = self._alloc(self._temp_bytes, stream).ptr
         inputs = (self._inputs[:, None] + container.offset.astype(np.uint64)).reshape(-1)
         lengths = np.tile(container.length, self._n).astype(np.uint64)
@@ -362,3 +356,16 @@ def room_of(runtime: Runtime, steps: EncodeSteps, container: Container) -> Room:
     tables = 256 + 128 * container.streams + 32 * len(container.block_offset)
     shuffled = stride if container.shuffle is not None else 0
     return Room(capacity, stride + shuffled + whole + encoded + tables, encoded)
+
+
+def temp_bytes(runtime: Runtime, steps: EncodeSteps, container: Container, n: int) -> int:
+    """Return nvCOMP's own bytes for a wave of n chunks."""
+    if container.streams == 0:
+        return 0
+    nvcomp, compressor = runtime.nvcomp, steps.compressor
+    assert nvcomp is not None
+    assert compressor.format is not None
+    return nvcomp.compress_temp_bytes(
+        compressor.format, compressor.algorithm, n * container.streams,
+        int(container.length.max()), n * int(container.length.sum()),
+    )  # fmt: skip

@@ -18,12 +18,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from cuzarr.cuda.device_encode import Room, room_of
+from cuzarr.cuda.device_encode import Room, room_of, temp_bytes
 from cuzarr.cuda.encode_steps import EncodeMode, EncodeSteps
 from cuzarr.cuda.memory import align
 from cuzarr.cuda.nvcomp_encode import MAX_STREAM
 from cuzarr.cuda.packing import Container, RawContainer, container_of
-from cuzarr.cuda.runtime import NvComp
 from cuzarr.cuda.shared import MAX_WAVE_CHUNKS, Shared
 from cuzarr.engine.batch import Job
 from cuzarr.errors import DeviceError
@@ -113,7 +112,7 @@ def _on_device(
     for depth in range(_DEPTH, 0, -1):
         n = most
         while n and depth * (n * (stride + _TABLE_BYTES + room.chunk)
-                             + _temp(shared.runtime.nvcomp, steps, container, n)
+                             + temp_bytes(shared.runtime, steps, container, n)
                              ) > shared.budget:  # fmt: skip
             n //= 2
         if n:
@@ -122,18 +121,6 @@ def _on_device(
             reason = f"{count} streams at once" if container.streams else "nothing to compress"
             return EncodePlan(steps, container, room, n, depth, "", reason)
     return None
-
-
-def _temp(nvcomp: NvComp | None, steps: EncodeSteps, container: Container, n: int) -> int:
-    """Return nvCOMP's own bytes for a wave of n chunks."""
-    if nvcomp is None or container.streams == 0:
-        return 0
-    compressor = steps.compressor
-    assert compressor.format is not None
-    return nvcomp.compress_temp_bytes(
-        compressor.format, compressor.algorithm, n * container.streams,
-        int(container.length.max()), n * int(container.length.sum()),
-    )  # fmt: skip
 
 
 def _on_host(shared: Shared, job: Job, steps: EncodeSteps, why: str) -> EncodePlan:
