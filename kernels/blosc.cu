@@ -15,81 +15,56 @@
 // Bytes moved per byte: 1 read and 1 written. Share of copy bandwidth: not measured yet.
 #include "shuffle.cuh"
 
-// Eight elements of two bytes: two words of each plane.
-__device__ __forceinline__ void unshuffle_pairs(u8* __restrict__ dst, const u8* __restrict__ src,
-                                                i64 n, i64 e) {
-    u32 out[4];
+struct Unshuffle {
+    // Eight elements of two bytes: two words of each plane.
+    __device__ static __forceinline__ void pairs(u8* __restrict__ dst, const u8* __restrict__ src,
+                                                 i64 n, i64 e) {
+        u32 out[4];
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
-        const u32 a = load_u32(src + e + 4 * h), b = load_u32(src + n + e + 4 * h);
-        out[2 * h] = __byte_perm(a, b, 0x5140);
-        out[2 * h + 1] = __byte_perm(a, b, 0x7362);
+        for (int h = 0; h < 2; ++h) {
+            const u32 a = load_u32(src + e + 4 * h), b = load_u32(src + n + e + 4 * h);
+            out[2 * h] = __byte_perm(a, b, 0x5140);
+            out[2 * h + 1] = __byte_perm(a, b, 0x7362);
+        }
+        store_u128(dst + 2 * e, make_uint4(out[0], out[1], out[2], out[3]));
     }
-    store_u128(dst + 2 * e, make_uint4(out[0], out[1], out[2], out[3]));
-}
 
-// Four elements of 4 Q bytes.
-template <int Q>
-__device__ __forceinline__ void unshuffle_quads(u8* __restrict__ dst, const u8* __restrict__ src,
-                                                i64 n, i64 e) {
-    u32 out[4 * Q];
+    // Four elements of 4 Q bytes.
+    template <int Q>
+    __device__ static __forceinline__ void quads(u8* __restrict__ dst, const u8* __restrict__ src,
+                                                 i64 n, i64 e) {
+        u32 out[4 * Q];
 #pragma unroll
-    for (int q = 0; q < Q; ++q) {
-        const u8* plane = src + 4 * q * n + e;
-        u32 element[4];
-        turn_bytes(load_u32(plane), load_u32(plane + n), load_u32(plane + 2 * n),
-                   load_u32(plane + 3 * n), element);
+        for (int q = 0; q < Q; ++q) {
+            const u8* plane = src + 4 * q * n + e;
+            u32 element[4];
+            turn_bytes(load_u32(plane), load_u32(plane + n), load_u32(plane + 2 * n),
+                       load_u32(plane + 3 * n), element);
 #pragma unroll
-        for (int i = 0; i < 4; ++i) out[i * Q + q] = element[i];
+            for (int i = 0; i < 4; ++i) out[i * Q + q] = element[i];
+        }
+#pragma unroll
+        for (int v = 0; v < Q; ++v)
+            store_u128(dst + 4 * Q * e + 16 * v,
+                       make_uint4(out[4 * v], out[4 * v + 1], out[4 * v + 2], out[4 * v + 3]));
     }
-#pragma unroll
-    for (int v = 0; v < Q; ++v)
-        store_u128(dst + 4 * Q * e + 16 * v,
-                   make_uint4(out[4 * v], out[4 * v + 1], out[4 * v + 2], out[4 * v + 3]));
-}
 
-// Elements [first, last) of n, byte by byte.
-__device__ void unshuffle_bytes(u8* __restrict__ dst, const u8* __restrict__ src, i64 n,
-                                i32 typesize, i64 first, i64 last) {
-    const i64 end = last * typesize;
-    for (i64 k = first * typesize + threadIdx.x; k < end; k += blockDim.x) {
-        const i64 e = k < 0x100000000ll ? (i64)((u32)k / (u32)typesize) : k / typesize;
-        dst[k] = src[(k - e * typesize) * n + e];
-    }
-}
-
-__device__ void unshuffle_tile(u8* __restrict__ dst, const u8* __restrict__ src, i64 n,
-                               i32 typesize, i64 first, i64 last) {
-    const i64 group = typesize == 2 ? 8 : 4;
-    const bool fast = typesize == 2 || typesize == 4 || typesize == 8 || typesize == 16;
-    const i64 whole = fast ? first + (last - first) / group * group : first;
-    for (i64 e = first + threadIdx.x * group; e < whole; e += blockDim.x * group) {
-        switch (typesize) {
-            case 2: unshuffle_pairs(dst, src, n, e); break;
-            case 4: unshuffle_quads<1>(dst, src, n, e); break;
-            case 8: unshuffle_quads<2>(dst, src, n, e); break;
-            default: unshuffle_quads<4>(dst, src, n, e);
+    // Elements [first, last) of n, byte by byte.
+    __device__ static void bytes(u8* __restrict__ dst, const u8* __restrict__ src, i64 n,
+                                 i32 typesize, i64 first, i64 last) {
+        const i64 end = last * typesize;
+        for (i64 k = first * typesize + threadIdx.x; k < end; k += blockDim.x) {
+            const i64 e = k < 0x100000000ll ? (i64)((u32)k / (u32)typesize) : k / typesize;
+            dst[k] = src[(k - e * typesize) * n + e];
         }
     }
-    unshuffle_bytes(dst, src, n, typesize, whole, last);
-}
+};
 
 extern "C" __global__ void __launch_bounds__(256)
     blosc_unshuffle(const u64* __restrict__ src, const u64* __restrict__ dst,
                     const i64* __restrict__ bsize, const i32* __restrict__ typesize,
                     const i64* __restrict__ tile_first, i64 n) {
-    const i64 tasks = n > 0 ? tile_first[n] : 0;
-    for (i64 task = blockIdx.x; task < tasks; task += gridDim.x) {
-        const Task t = find_task(tile_first, n, task);
-        const u8* from = (const u8*)src[t.item];
-        u8* to = (u8*)dst[t.item];
-        const i32 size = typesize[t.item];
-        if (size < 1 || size > 255) continue;
-        const i64 elements = bsize[t.item] / size, step = elements_per_tile(size);
-        for (i64 first = t.tile * step; first < elements; first += t.tiles * step)
-            unshuffle_tile(to, from, elements, size, first, smaller(first + step, elements));
-        if (t.tile == 0) copy_bytes(to, from, elements * size, bsize[t.item]);
-    }
+    each_tile<1>(src, dst, bsize, typesize, tile_first, n, Elements<Unshuffle>{});
 }
 
 // ---- bits -------------------------------------------------------------------------------------
@@ -121,43 +96,34 @@ __device__ __forceinline__ void stage_bits(u8* stage, const u8* __restrict__ src
     }
 }
 
+// A tile of whole elements: its rows are staged, and written as elements in whole sectors.
+struct BitUnshuffle {
+    u32* stage;
+
+    __device__ __forceinline__ void operator()(u8* to, const u8* from, i64 elements, i32 size,
+                                               i64 first, i64 last) const {
+        const u32 count = (u32)(last - first), nbytes = count * (u32)size;
+        if (elements % 32 == 0 && aligned((u64)from, 4))
+            stage_bits<4>((u8*)stage, from, elements, size, first, count);
+        else
+            stage_bits<1>((u8*)stage, from, elements, size, first, count);
+        __syncthreads();
+        u8* out = to + first * size;
+        if (aligned((u64)out, 4)) {
+            for (u32 w = threadIdx.x; w < nbytes / 4; w += blockDim.x)
+                ((u32*)out)[w] = stage[stage_place(4 * w) / 4];
+        } else {
+            for (u32 k = threadIdx.x; k < nbytes; k += blockDim.x)
+                out[k] = ((const u8*)stage)[stage_place(k)];
+        }
+        __syncthreads();
+    }
+};
+
 extern "C" __global__ void __launch_bounds__(256)
     blosc_bitunshuffle(const u64* __restrict__ src, const u64* __restrict__ dst,
                        const i64* __restrict__ bsize, const i32* __restrict__ typesize,
                        const i64* __restrict__ tile_first, i64 n) {
     __shared__ u32 stage[CUZARR_STAGE_WORDS];
-    const i64 tasks = n > 0 ? tile_first[n] : 0;
-    for (i64 task = blockIdx.x; task < tasks; task += gridDim.x) {
-        const Task t = find_task(tile_first, n, task);
-        const u8* from = (const u8*)src[t.item];
-        u8* to = (u8*)dst[t.item];
-        const i32 size = typesize[t.item];
-        if (size < 1 || size > 255) continue;
-        const i64 elements = bsize[t.item] / size;
-        if (elements % 8) {
-            for (i64 at = t.tile * CUZARR_SHUFFLE_PIECE; at < bsize[t.item];
-                 at += t.tiles * CUZARR_SHUFFLE_PIECE)
-                copy_bytes(to, from, at, smaller(at + CUZARR_SHUFFLE_PIECE, bsize[t.item]));
-            continue;
-        }
-        const i64 step = elements_per_tile(size);
-        const bool words = elements % 32 == 0 && aligned((u64)from, 4);
-        for (i64 first = t.tile * step; first < elements; first += t.tiles * step) {
-            const u32 count = (u32)smaller(step, elements - first);
-            if (words) stage_bits<4>((u8*)stage, from, elements, size, first, count);
-            else stage_bits<1>((u8*)stage, from, elements, size, first, count);
-            __syncthreads();
-            const u32 nbytes = count * (u32)size;
-            u8* out = to + first * size;
-            if (aligned((u64)out, 4)) {
-                for (u32 w = threadIdx.x; w < nbytes / 4; w += blockDim.x)
-                    ((u32*)out)[w] = stage[stage_place(4 * w) / 4];
-            } else {
-                for (u32 k = threadIdx.x; k < nbytes; k += blockDim.x)
-                    out[k] = ((const u8*)stage)[stage_place(k)];
-            }
-            __syncthreads();
-        }
-        if (t.tile == 0) copy_bytes(to, from, elements * size, bsize[t.item]);
-    }
+    each_tile<8>(src, dst, bsize, typesize, tile_first, n, BitUnshuffle{stage});
 }

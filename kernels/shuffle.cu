@@ -19,84 +19,59 @@ __device__ __forceinline__ void store_u32(u8* __restrict__ p, u32 word) {
     for (u32 k = 0; k < 4; ++k) p[k] = (u8)(word >> (8 * k));
 }
 
-// Eight elements of two bytes.
-__device__ __forceinline__ void shuffle_pairs(u8* __restrict__ dst, const u8* __restrict__ src,
-                                              i64 n, i64 e) {
+struct Shuffle {
+    // Eight elements of two bytes.
+    __device__ static __forceinline__ void pairs(u8* __restrict__ dst, const u8* __restrict__ src,
+                                                 i64 n, i64 e) {
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
-        const u8* from = src + 2 * e + 8 * h;
-        const u32 a = load_u32(from), b = load_u32(from + 4);
-        store_u32(dst + e + 4 * h, __byte_perm(a, b, 0x6420));
-        store_u32(dst + n + e + 4 * h, __byte_perm(a, b, 0x7531));
-    }
-}
-
-// Four elements of 4 Q bytes.
-template <int Q>
-__device__ __forceinline__ void shuffle_quads(u8* __restrict__ dst, const u8* __restrict__ src,
-                                              i64 n, i64 e) {
-    u32 in[4 * Q];
-#pragma unroll
-    for (int v = 0; v < Q; ++v) {
-        const u8* from = src + 4 * Q * e + 16 * v;
-        if (aligned((u64)from, 16)) {
-            const uint4 four = *(const uint4*)from;
-            in[4 * v] = four.x, in[4 * v + 1] = four.y;
-            in[4 * v + 2] = four.z, in[4 * v + 3] = four.w;
-        } else {
-#pragma unroll
-            for (int i = 0; i < 4; ++i) in[4 * v + i] = load_u32(from + 4 * i);
+        for (int h = 0; h < 2; ++h) {
+            const u8* from = src + 2 * e + 8 * h;
+            const u32 a = load_u32(from), b = load_u32(from + 4);
+            store_u32(dst + e + 4 * h, __byte_perm(a, b, 0x6420));
+            store_u32(dst + n + e + 4 * h, __byte_perm(a, b, 0x7531));
         }
     }
-#pragma unroll
-    for (int q = 0; q < Q; ++q) {
-        u32 plane[4];
-        turn_bytes(in[q], in[Q + q], in[2 * Q + q], in[3 * Q + q], plane);
-#pragma unroll
-        for (int j = 0; j < 4; ++j) store_u32(dst + (4 * q + j) * n + e, plane[j]);
-    }
-}
 
-// Elements [first, last) of n, byte by byte: neighbouring threads write neighbouring bytes.
-__device__ void shuffle_bytes(u8* __restrict__ dst, const u8* __restrict__ src, i64 n, i32 typesize,
-                              i64 first, i64 last) {
-    for (i32 j = 0; j < typesize; ++j)
-        for (i64 e = first + threadIdx.x; e < last; e += blockDim.x)
-            dst[j * n + e] = src[e * typesize + j];
-}
-
-__device__ void shuffle_tile(u8* __restrict__ dst, const u8* __restrict__ src, i64 n, i32 typesize,
-                             i64 first, i64 last) {
-    const i64 group = typesize == 2 ? 8 : 4;
-    const bool fast = typesize == 2 || typesize == 4 || typesize == 8 || typesize == 16;
-    const i64 whole = fast ? first + (last - first) / group * group : first;
-    for (i64 e = first + threadIdx.x * group; e < whole; e += blockDim.x * group) {
-        switch (typesize) {
-            case 2: shuffle_pairs(dst, src, n, e); break;
-            case 4: shuffle_quads<1>(dst, src, n, e); break;
-            case 8: shuffle_quads<2>(dst, src, n, e); break;
-            default: shuffle_quads<4>(dst, src, n, e);
+    // Four elements of 4 Q bytes.
+    template <int Q>
+    __device__ static __forceinline__ void quads(u8* __restrict__ dst, const u8* __restrict__ src,
+                                                 i64 n, i64 e) {
+        u32 in[4 * Q];
+#pragma unroll
+        for (int v = 0; v < Q; ++v) {
+            const u8* from = src + 4 * Q * e + 16 * v;
+            if (aligned((u64)from, 16)) {
+                const uint4 four = *(const uint4*)from;
+                in[4 * v] = four.x, in[4 * v + 1] = four.y;
+                in[4 * v + 2] = four.z, in[4 * v + 3] = four.w;
+            } else {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) in[4 * v + i] = load_u32(from + 4 * i);
+            }
+        }
+#pragma unroll
+        for (int q = 0; q < Q; ++q) {
+            u32 plane[4];
+            turn_bytes(in[q], in[Q + q], in[2 * Q + q], in[3 * Q + q], plane);
+#pragma unroll
+            for (int j = 0; j < 4; ++j) store_u32(dst + (4 * q + j) * n + e, plane[j]);
         }
     }
-    shuffle_bytes(dst, src, n, typesize, whole, last);
-}
+
+    // Elements [first, last) of n, byte by byte: neighbouring threads write neighbouring bytes.
+    __device__ static void bytes(u8* __restrict__ dst, const u8* __restrict__ src, i64 n, i32 typesize,
+                                 i64 first, i64 last) {
+        for (i32 j = 0; j < typesize; ++j)
+            for (i64 e = first + threadIdx.x; e < last; e += blockDim.x)
+                dst[j * n + e] = src[e * typesize + j];
+    }
+};
 
 extern "C" __global__ void __launch_bounds__(256)
     blosc_shuffle(const u64* __restrict__ src, const u64* __restrict__ dst,
                   const i64* __restrict__ bsize, const i32* __restrict__ typesize,
                   const i64* __restrict__ tile_first, i64 n) {
-    const i64 tasks = n > 0 ? tile_first[n] : 0;
-    for (i64 task = blockIdx.x; task < tasks; task += gridDim.x) {
-        const Task t = find_task(tile_first, n, task);
-        const u8* from = (const u8*)src[t.item];
-        u8* to = (u8*)dst[t.item];
-        const i32 size = typesize[t.item];
-        if (size < 1 || size > 255) continue;
-        const i64 elements = bsize[t.item] / size, step = elements_per_tile(size);
-        for (i64 first = t.tile * step; first < elements; first += t.tiles * step)
-            shuffle_tile(to, from, elements, size, first, smaller(first + step, elements));
-        if (t.tile == 0) copy_bytes(to, from, elements * size, bsize[t.item]);
-    }
+    each_tile<1>(src, dst, bsize, typesize, tile_first, n, Elements<Shuffle>{});
 }
 
 // ---- bits -------------------------------------------------------------------------------------
@@ -133,43 +108,34 @@ __device__ __forceinline__ void spread_bits(u8* __restrict__ dst, const u8* stag
     }
 }
 
+// A tile of whole elements: it is staged in whole sectors, and written as rows.
+struct BitShuffle {
+    u32* stage;
+
+    __device__ __forceinline__ void operator()(u8* to, const u8* from, i64 elements, i32 size,
+                                               i64 first, i64 last) const {
+        const u32 count = (u32)(last - first), nbytes = count * (u32)size;
+        const u8* in = from + first * size;
+        if (aligned((u64)in, 4)) {
+            for (u32 w = threadIdx.x; w < nbytes / 4; w += blockDim.x)
+                stage[stage_place(4 * w) / 4] = ((const u32*)in)[w];
+        } else {
+            for (u32 k = threadIdx.x; k < nbytes; k += blockDim.x)
+                ((u8*)stage)[stage_place(k)] = in[k];
+        }
+        __syncthreads();
+        if (elements % 32 == 0 && aligned((u64)to, 4))
+            spread_bits<4>(to, (const u8*)stage, elements, size, first, count);
+        else
+            spread_bits<1>(to, (const u8*)stage, elements, size, first, count);
+        __syncthreads();
+    }
+};
+
 extern "C" __global__ void __launch_bounds__(256)
     blosc_bitshuffle(const u64* __restrict__ src, const u64* __restrict__ dst,
                      const i64* __restrict__ bsize, const i32* __restrict__ typesize,
                      const i64* __restrict__ tile_first, i64 n) {
     __shared__ u32 stage[CUZARR_STAGE_WORDS];
-    const i64 tasks = n > 0 ? tile_first[n] : 0;
-    for (i64 task = blockIdx.x; task < tasks; task += gridDim.x) {
-        const Task t = find_task(tile_first, n, task);
-        const u8* from = (const u8*)src[t.item];
-        u8* to = (u8*)dst[t.item];
-        const i32 size = typesize[t.item];
-        if (size < 1 || size > 255) continue;
-        const i64 elements = bsize[t.item] / size;
-        if (elements % 8) {
-            for (i64 at = t.tile * CUZARR_SHUFFLE_PIECE; at < bsize[t.item];
-                 at += t.tiles * CUZARR_SHUFFLE_PIECE)
-                copy_bytes(to, from, at, smaller(at + CUZARR_SHUFFLE_PIECE, bsize[t.item]));
-            continue;
-        }
-        const i64 step = elements_per_tile(size);
-        const bool words = elements % 32 == 0 && aligned((u64)to, 4);
-        for (i64 first = t.tile * step; first < elements; first += t.tiles * step) {
-            const u32 count = (u32)smaller(step, elements - first);
-            const u32 nbytes = count * (u32)size;
-            const u8* in = from + first * size;
-            if (aligned((u64)in, 4)) {
-                for (u32 w = threadIdx.x; w < nbytes / 4; w += blockDim.x)
-                    stage[stage_place(4 * w) / 4] = ((const u32*)in)[w];
-            } else {
-                for (u32 k = threadIdx.x; k < nbytes; k += blockDim.x)
-                    ((u8*)stage)[stage_place(k)] = in[k];
-            }
-            __syncthreads();
-            if (words) spread_bits<4>(to, (const u8*)stage, elements, size, first, count);
-            else spread_bits<1>(to, (const u8*)stage, elements, size, first, count);
-            __syncthreads();
-        }
-        if (t.tile == 0) copy_bytes(to, from, elements * size, bsize[t.item]);
-    }
+    each_tile<8>(src, dst, bsize, typesize, tile_first, n, BitShuffle{stage});
 }

@@ -1,4 +1,5 @@
-// What the shuffles of Blosc and their inverses share: tiles, turns of bytes and bits, staging.
+// What the shuffles of Blosc and their inverses share: the walk over blocks and tiles, turns of bytes
+// and bits, staging.
 #ifndef CUZARR_SHUFFLE_CUH
 #define CUZARR_SHUFFLE_CUH
 #include "common.cuh"
@@ -36,6 +37,54 @@ __device__ __forceinline__ u64 turn_bits(u64 x) {
     x ^= t ^ (t << 14);
     t = (x ^ (x >> 28)) & 0x00000000f0f0f0f0ull;
     return x ^ t ^ (t << 28);
+}
+
+// Elements [first, last) of n by the moves of T: whole groups of them by words, the rest by bytes.
+template <typename T>
+struct Elements {
+    __device__ __forceinline__ void operator()(u8* __restrict__ dst, const u8* __restrict__ src,
+                                               i64 n, i32 typesize, i64 first, i64 last) const {
+        const i64 group = typesize == 2 ? 8 : 4;
+        const bool fast = typesize == 2 || typesize == 4 || typesize == 8 || typesize == 16;
+        const i64 whole = fast ? first + (last - first) / group * group : first;
+        for (i64 e = first + threadIdx.x * group; e < whole; e += blockDim.x * group) {
+            switch (typesize) {
+                case 2: T::pairs(dst, src, n, e); break;
+                case 4: T::template quads<1>(dst, src, n, e); break;
+                case 8: T::template quads<2>(dst, src, n, e); break;
+                default: T::template quads<4>(dst, src, n, e);
+            }
+        }
+        T::bytes(dst, src, n, typesize, whole, last);
+    }
+};
+
+// Every block, a tile of whole elements [first, last) at a time: `tile(to, from, elements, size,
+// first, last)`; what is left over is copied, and so is a block whose elements are no multiple of MULTIPLE.
+template <int MULTIPLE, typename Tile>
+__device__ __forceinline__ void each_tile(const u64* __restrict__ src, const u64* __restrict__ dst,
+                                          const i64* __restrict__ bsize,
+                                          const i32* __restrict__ typesize,
+                                          const i64* __restrict__ tile_first, i64 n,
+                                          const Tile& tile) {
+    const i64 tasks = n > 0 ? tile_first[n] : 0;
+    for (i64 task = blockIdx.x; task < tasks; task += gridDim.x) {
+        const Task t = find_task(tile_first, n, task);
+        const u8* from = (const u8*)src[t.item];
+        u8* to = (u8*)dst[t.item];
+        const i32 size = typesize[t.item];
+        if (size < 1 || size > 255) continue;
+        const i64 elements = bsize[t.item] / size, step = elements_per_tile(size);
+        if (elements % MULTIPLE) {
+            for (i64 at = t.tile * CUZARR_SHUFFLE_PIECE; at < bsize[t.item];
+                 at += t.tiles * CUZARR_SHUFFLE_PIECE)
+                copy_bytes(to, from, at, smaller(at + CUZARR_SHUFFLE_PIECE, bsize[t.item]));
+            continue;
+        }
+        for (i64 first = t.tile * step; first < elements; first += t.tiles * step)
+            tile(to, from, elements, size, first, smaller(first + step, elements));
+        if (t.tile == 0) copy_bytes(to, from, elements * size, bsize[t.item]);
+    }
 }
 
 #endif
