@@ -21,6 +21,7 @@ from cuzarr.cuda.containers import (
     Rows,
     plain_zlib,
     plain_zstd,
+    zlib_check,
     zstd_check,
 )
 from cuzarr.cuda.inspected import (
@@ -29,7 +30,6 @@ from cuzarr.cuda.inspected import (
     DEVICE,
     Blocks,
     Inspection,
-    StreamCheck,
     Streams,
     addresses,
 )
@@ -66,8 +66,7 @@ def inspect_blosc(found: Inspection, of: Rows) -> None:
         if number == _ZSTD and len(summed):
             found.checks.append(zstd_check(summed))
         if number == _ZLIB:
-            stored = streams.last(ZLIB_TRAILER)
-            found.checks.append(StreamCheck("adler32", big_endian=True, streams=stored))
+            found.checks.append(zlib_check(streams))
             streams = streams.cut(ZLIB_HEADER, ZLIB_TRAILER)
         found.streams[fmt] = streams
         owners = rows[np.unique(table.chunk[which])]

@@ -63,6 +63,11 @@ class Rows:
     placement: Placement
     waves: int
 
+    @property
+    def lengths(self) -> Int64:
+        """Decoded bytes of each, (m,)."""
+        return np.full(len(self.rows), self.nbytes, np.int64)
+
     def streams(self, which: Bool) -> Streams:
         """Return one stream for each of some chunks."""
         rows, positions, sizes = self.rows[which], self.positions[which], self.sizes[which]
@@ -140,10 +145,9 @@ _STORED_HEADER = 5
 
 
 def _zstd(found: Inspection, of: Rows) -> None:
-    lengths = np.full(len(of.rows), of.nbytes, np.int64)
-    usual, summed = plain_zstd(of.encoded, of.positions, of.sizes, lengths)
+    usual, summed = plain_zstd(of.encoded, of.positions, of.sizes, of.lengths)
     why = "unusual frames: several, a dictionary, or another content size"
-    if _decide(found, of, usual, "Zstd", "zstd", why, of.streams(usual)) and summed.any():
+    if _decide(found, of, usual, "Zstd", "zstd", why) and summed.any():
         found.checks.append(zstd_check(of.streams(summed)))
 
 
@@ -159,33 +163,30 @@ def _gzip(found: Inspection, of: Rows) -> None:
     size = of.bytes_at(of.positions + of.sizes - 4, 4, least).copy().view("<u4")[:, 0]
     usual = (head == (0x1F, 0x8B, 8, 0)).all(axis=1) & (size == of.nbytes % 2**32)
     inside = of.sizes - GZIP_HEADER - GZIP_TRAILER
-    lengths = np.full(len(of.rows), of.nbytes, np.int64)
-    usual = plain_deflate(of.encoded, of.positions + GZIP_HEADER, inside, lengths, usual)
-    streams = of.streams(usual)
+    usual = plain_deflate(of.encoded, of.positions + GZIP_HEADER, inside, of.lengths, usual)
     why = "unusual members: several, a name, or another size"
-    body = streams.cut(GZIP_HEADER, GZIP_TRAILER)
-    if _decide(found, of, usual, "Deflate", "gzip", why, body):
-        stored = streams.last(GZIP_TRAILER)
+    if _decide(found, of, usual, "Deflate", "gzip", why, GZIP_HEADER, GZIP_TRAILER):
+        stored = of.streams(usual).last(GZIP_TRAILER)
         found.checks.append(StreamCheck("crc32", big_endian=False, streams=stored))
 
 
 def _zlib(found: Inspection, of: Rows) -> None:
-    lengths = np.full(len(of.rows), of.nbytes, np.int64)
-    usual = plain_zlib(of.encoded, of.positions, of.sizes, lengths)
-    streams = of.streams(usual)
+    usual = plain_zlib(of.encoded, of.positions, of.sizes, of.lengths)
     why = "a dictionary, or a damaged header"
-    body = streams.cut(ZLIB_HEADER, ZLIB_TRAILER)
-    if _decide(found, of, usual, "Deflate", "zlib", why, body):
-        stored = streams.last(ZLIB_TRAILER)
-        found.checks.append(StreamCheck("adler32", big_endian=True, streams=stored))
+    if _decide(found, of, usual, "Deflate", "zlib", why, ZLIB_HEADER, ZLIB_TRAILER):
+        found.checks.append(zlib_check(of.streams(usual)))
+
+
+def zlib_check(streams: Streams) -> StreamCheck:
+    """Return the check of zlib streams."""
+    return StreamCheck("adler32", big_endian=True, streams=streams.last(ZLIB_TRAILER))
 
 
 def _lz4(found: Inspection, of: Rows) -> None:
     """The decoded size, int32, then one block."""
     size = of.bytes_at(of.positions, LZ4_HEADER, LZ4_HEADER + 1).copy().view("<i4")[:, 0]
     usual = (of.sizes > LZ4_HEADER) & (size == of.nbytes)
-    body = of.streams(usual).cut(LZ4_HEADER, 0)
-    _decide(found, of, usual, "LZ4", "lz4", "another size than the metadata gives", body)
+    _decide(found, of, usual, "LZ4", "lz4", "another size than the metadata gives", LZ4_HEADER)
 
 
 def _decide(
@@ -195,9 +196,16 @@ def _decide(
     fmt: str,
     name: str,
     why_not: str,
-    streams: Streams,
+    lead: int = 0,
+    trail: int = 0,
 ) -> bool:
-    """Place the usual chunks by their number; whether they go to the device."""
+    """Place the usual chunks by their number; whether they go to the device.
+
+    Parameters
+    ----------
+    lead, trail : int
+        Bytes of the container in front of the stream, and behind it.
+    """
     rows = of.rows[usual]
     where, why = of.placement.decide(fmt, len(rows), of.waves)
     found.note(name, where, why, rows, len(rows), of.nbytes)
@@ -206,7 +214,7 @@ def _decide(
     if where == "host" or len(rows) == 0:
         return False
     found.place[rows] = DEVICE
-    found.streams[fmt] = streams
+    found.streams[fmt] = of.streams(usual).cut(lead, trail)
     return True
 
 
