@@ -129,11 +129,6 @@ class RowCopy:
                 self._runtime.upload(buffer.ptr, both, both.nbytes, stream)
                 self._lists[a] = (buffer, both, axis.index)
 
-    @property
-    def owned(self) -> list[Any]:
-        """Memory that must outlive the queued work."""
-        return list(self._lists.values())
-
     def add(self, tables: Tables, rows: PlanRows, chunks: Pointers) -> Launch:
         """Add the tables of ``rows``; ``chunks`` are device pointers per chunk, 0 where missing."""
         n, s = rows.count.shape
