@@ -25,12 +25,4 @@ if [ -z "$python" ]; then
     echo "interop: SKIPPED, no Python 3.12 or newer with venv was found"
     exit 0
 fi
-stamp=$folder/.test
-if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ] || [ constraints.txt -nt "$stamp" ]; then
-    tools/make_venv.sh "$python" "$folder"
-    echo "installing cuzarr[test] in $folder"
-    "$folder/bin/python" -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test]'
-    touch "$stamp"
-fi
-"$folder/bin/python" -c 'import sys, zarr; print(f"interop: Python {sys.version.split()[0]}, zarr {zarr.__version__}")'
-exec "$folder/bin/python" -m pytest -q -m interop "$@"
+exec tools/test_beside.sh "$python" "$folder" test -m interop "$@"
