@@ -31,7 +31,6 @@ from cuzarr.cuda.inspected import (
     Blocks,
     Inspection,
     Streams,
-    addresses,
 )
 
 FORMATS: Final = {
@@ -48,7 +47,7 @@ _ZLIB, _ZSTD = 3, 4
 def inspect_blosc(found: Inspection, of: Rows) -> None:
     """Place the chunks, and list their streams and blocks."""
     rows, nbytes = of.rows, of.nbytes
-    table = native.blosc_streams(addresses(of.encoded, of.positions), of.sizes, nbytes)
+    table = native.blosc_streams(of.encoded.addresses(of.positions), of.sizes, nbytes)
     chunks = _Chunks(of, table)
     good, whys = chunks.good, []
     for number, fmt in FORMATS.items():

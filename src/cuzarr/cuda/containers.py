@@ -25,8 +25,6 @@ from cuzarr.cuda.inspected import (
     Int64,
     StreamCheck,
     Streams,
-    addresses,
-    peek,
 )
 from cuzarr.cuda.placement import Placement
 
@@ -77,7 +75,7 @@ class Rows:
         """Return (m, count) bytes; zeros for chunks of fewer than ``least`` bytes."""
         large = self.sizes >= least
         found = np.zeros((len(self.rows), count), np.uint8)
-        found[large] = peek(self.encoded, at[large], count)
+        found[large] = self.encoded.peek(at[large], count)
         return found
 
 
@@ -89,7 +87,7 @@ def plain_zstd(
     A frame may leave out its decoded length, as those of TensorStore do; the length that the
     metadata gives is then what the decoder must report.
     """
-    frames = native.zstd_frames(addresses(encoded, source), sizes)
+    frames = native.zstd_frames(encoded.addresses(source), sizes)
     plain: Bool = (
         (frames.statuses == native.DecodeStatus.OK)
         & (frames.frames == 1)
@@ -105,7 +103,7 @@ def plain_zlib(encoded: EncodedWave, source: Int64, sizes: Int64, lengths: Int64
     """Whether each is a zlib stream without a dictionary, whose deflate data begins soundly."""
     long_enough = sizes >= ZLIB_HEADER + _SMALLEST_DEFLATE + ZLIB_TRAILER
     head = np.zeros((len(source), ZLIB_HEADER), np.int64)
-    head[long_enough] = peek(encoded, source[long_enough], ZLIB_HEADER)
+    head[long_enough] = encoded.peek(source[long_enough], ZLIB_HEADER)
     method, flags = head.T
     header = (
         long_enough
@@ -128,13 +126,13 @@ def plain_deflate(
         & (lengths <= _DEFLATE_RATIO * sizes)
         & (np.maximum(sizes, lengths) <= nvcomp.MAX_STREAM["Deflate"])
     )
-    kind = peek(encoded, source[found], 1)[:, 0] >> 1 & 3
+    kind = encoded.peek(source[found], 1)[:, 0] >> 1 & 3
     stored = np.flatnonzero(found)[kind == 0]
     found[np.flatnonzero(found)[kind == 3]] = False
     found[stored[sizes[stored] < _STORED_HEADER]] = False
     stored = stored[sizes[stored] >= _STORED_HEADER]
     # RFC 1951, 3.2.4: the length, and its complement, behind the bits that end the first byte
-    head = peek(encoded, source[stored], _STORED_HEADER).astype(np.int64)
+    head = encoded.peek(source[stored], _STORED_HEADER).astype(np.int64)
     length, complement = head[:, 1] + 256 * head[:, 2], head[:, 3] + 256 * head[:, 4]
     bad = (length + complement != 0xFFFF) | (_STORED_HEADER + length > sizes[stored])
     found[stored[bad]] = False

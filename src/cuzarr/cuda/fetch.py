@@ -13,12 +13,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cuzarr import native
+from cuzarr.cuda.inspected import Inspection, Int64
 from cuzarr.cuda.memory import ALIGNMENT, Slab, SlabPool
 from cuzarr.cuda.runtime import DeviceBuffer
 from cuzarr.engine.address import describe_status
@@ -27,10 +28,6 @@ from cuzarr.engine.pool import abandon, pool, threads
 from cuzarr.errors import ChunkDecodeError, StoreError
 from cuzarr.storage.base import BytesLike, Placed, ReadInto, RequestBatch, Status, Store, Values
 
-if TYPE_CHECKING:
-    from cuzarr.cuda.inspected import Inspection
-
-Int64 = npt.NDArray[np.int64]
 _GAP = 16  # bytes that alignment may cost per chunk
 _COPY_BYTES = 4 * 2**20  # that are worth a task
 
@@ -69,6 +66,19 @@ class EncodedWave:
         assert self.slab is not None
         first, size = int(self.positions[row]), int(self.sizes[row])
         return memoryview(self.slab.array[first : first + size])
+
+    def addresses(self, positions: Int64) -> npt.NDArray[np.uint64]:
+        """Return where positions of the slab are in host memory; 0 without a slab."""
+        if self.slab is None:
+            return np.zeros(len(positions), np.uint64)
+        return (self.slab.array.ctypes.data + positions).astype(np.uint64)
+
+    def peek(self, positions: Int64, count: int) -> npt.NDArray[np.uint8]:
+        """Return (n, count) bytes from positions of the slab on; they must be in it."""
+        if self.slab is None:
+            return np.zeros((len(positions), count), np.uint8)
+        found: npt.NDArray[np.uint8] = self.slab.array[positions[:, None] + np.arange(count)]
+        return found
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cuzarr.cuda.checks import Kind
-from cuzarr.cuda.fetch import EncodedWave
 from cuzarr.engine.report import PlacementRecord, Where
 
 Int64 = npt.NDArray[np.int64]
@@ -107,9 +106,9 @@ class Inspection:
     records: list[PlacementRecord] = field(default_factory=list)
 
     @classmethod
-    def of(cls, encoded: EncodedWave) -> Inspection:
+    def of(cls, missing: npt.NDArray[np.bool_]) -> Inspection:
         """Return one that leaves every chunk that is there to the host."""
-        place = np.where(encoded.missing, MISSING, HOST).astype(np.int8)
+        place = np.where(missing, MISSING, HOST).astype(np.int8)
         n = len(place)
         return cls(place, np.full(n, -1, np.int64), np.zeros(n, np.bool_))
 
@@ -125,18 +124,3 @@ class Inspection:
         """Record what is left to the host."""
         rows = np.flatnonzero(self.place == HOST)
         self.note(step, "host", why, rows, len(rows), nbytes)
-
-
-def addresses(encoded: EncodedWave, positions: Int64) -> npt.NDArray[np.uint64]:
-    """Return where positions of the slab are in host memory; 0 without a slab."""
-    if encoded.slab is None:
-        return np.zeros(len(positions), np.uint64)
-    return (encoded.slab.array.ctypes.data + positions).astype(np.uint64)
-
-
-def peek(encoded: EncodedWave, positions: Int64, count: int) -> npt.NDArray[np.uint8]:
-    """Return (n, count) bytes from positions of the slab on; they must be in it."""
-    if encoded.slab is None:
-        return np.zeros((len(positions), count), np.uint8)
-    found: npt.NDArray[np.uint8] = encoded.slab.array[positions[:, None] + np.arange(count)]
-    return found

@@ -41,7 +41,7 @@ def inspect(
     waves : int
         Waves like this one that a device decodes at the same time.
     """
-    found = Inspection.of(encoded)
+    found = Inspection.of(encoded.missing)
     nbytes = steps.layout.nbytes
     if not steps.on_device:
         found.note_host(steps.host_codec, steps.why_not, nbytes)
@@ -93,7 +93,7 @@ def _place(
 
 def host_only(encoded: EncodedWave, steps: ChainSteps, why: str) -> Inspection:
     """Leave a wave to the host, whatever its headers say."""
-    found = Inspection.of(encoded)
+    found = Inspection.of(encoded.missing)
     found.note_host(steps.host_codec, why, steps.layout.nbytes)
     return found
 
