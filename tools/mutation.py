@@ -3,197 +3,72 @@
     PYTHONPATH=src python tools/mutation.py [options] FILE.py ... -- TEST ...
 
 1. ``mutants.py`` lists every small change of the files.
-2. One run of the unchanged code notes which tests touch which lines, and how long they take.
-3. For each mutant a forked child imports the changed module in place of the file, and runs the
-   tests that touch the line, the fastest first, until one fails. A child that exceeds its time is
-   killed, and so is its mutant.
-4. What no test notices has survived: it is printed, and written to ``--out`` as a line of JSON.
+2. ``mutation_run.py`` runs the tests that touch the line against each.
+3. What no test notices has survived: it is printed, and written to ``--out`` as a line of JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import json
 import math
 import os
 import pickle
 import random
-import signal
 import sys
 import tempfile
-import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
-import hypothesis
-import pytest
 from mutants import Mutant, mutants
+from mutation_run import Server, Verdict, judge_import, run_pytest
 
 # What the tests import besides cuzarr: once, before the children are forked.
 PRELOAD = ("numpy", "numcodecs", "_pytest.python", "ml_dtypes", "zarr")
 
 
-class _Replace(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Import one file from a code object."""
+class Report:
+    """Counts verdicts; prints and writes those that say something about the tests."""
 
-    def __init__(self, mutant: Mutant) -> None:
-        self.mutant = mutant
-        parts = Path(mutant.file).with_suffix("").parts
-        self.name = ".".join(parts[parts.index("cuzarr") :]).removesuffix(".__init__")
+    def __init__(self, out: Path | None) -> None:
+        self.out = out
+        self.counts = dict.fromkeys(("killed", "timeout", "survived", "untested"), 0)
 
-    def find_spec(self, fullname: str, *_: Any) -> importlib.machinery.ModuleSpec | None:
-        if fullname != self.name:
-            return None
-        where = str(Path(self.mutant.file).resolve())
-        package = [str(Path(where).parent)] if where.endswith("__init__.py") else None
-        return importlib.util.spec_from_file_location(
-            fullname, where, loader=self, submodule_search_locations=package
-        )
-
-    def exec_module(self, module: Any) -> None:
-        exec(self.mutant.code, module.__dict__)
+    def add(self, verdict: Verdict) -> None:
+        mutant, word = verdict
+        self.counts[word] += 1
+        if word in ("survived", "untested"):
+            print(word, f"{mutant.file}:{mutant.line} #{mutant.number}", mutant.change, flush=True)
+            if self.out:
+                row = {"verdict": word, **mutant._asdict()}
+                del row["code"]
+                with self.out.open("a") as out:
+                    out.write(json.dumps(row) + "\n")
 
 
-class _Picked:
-    """Plugin: run the tests of a list, in its order; all where it is None."""
-
-    def __init__(self, names: list[str] | None, examples: int) -> None:
-        self.names, self.examples = names, examples
-        self.times: dict[str, float] = {}
-        self.touched: dict[str, defaultdict[int, set[str]]] = {}
-        self.test = ""
-
-    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        if self.names is not None:
-            order = {name: i for i, name in enumerate(self.names)}
-            kept = [item for item in items if item.nodeid in order]
-            items[:] = sorted(kept, key=lambda item: order[item.nodeid])
-        for item in items:
-            function = getattr(item, "obj", None)
-            function = getattr(function, "__func__", function)
-            old = getattr(function, "_hypothesis_internal_use_settings", None)
-            if old is not None:
-                function._hypothesis_internal_use_settings = hypothesis.settings(
-                    old,
-                    max_examples=min(old.max_examples, self.examples),
-                    database=None,
-                    derandomize=True,
-                    phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
-                )
-
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self.test = nodeid
-        self.times[nodeid] = time.perf_counter()
-
-    def trace(self, frame: FrameType, event: str, _: Any) -> Any:
-        """Note the lines of the files that the running test executes."""
-        lines = self.touched.get(frame.f_code.co_filename)
-        if lines is None:
-            return None
-        if event == "line" and self.test:
-            lines[frame.f_lineno].add(self.test)
-        return self.trace
-
-    def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        self.times[nodeid] = time.perf_counter() - self.times[nodeid]
+def preload() -> None:
+    for name in PRELOAD:
+        with suppress(ImportError):
+            importlib.import_module(name)
 
 
-def _run_tests(tests: list[str], plugin: _Picked) -> int:
-    arguments = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "--no-header"]
-    ignored = ["-p", "no:cov", "-p", "no:xdist", "-p", "no:benchmark", "-W", "default"]
-    return int(pytest.main([*arguments, *ignored, "--device", "host", *tests], plugins=[plugin]))
-
-
-def _child(work: Callable[[], int], log: Path) -> int:
-    """Fork, and return the process id of a child that works and writes to a log."""
+def serve(server: Server, tests: list[str], answer: Path) -> None:
+    """Judge the mutants of functions in a process of their own; this one imports no module."""
     pid = os.fork()
-    if pid:
-        return pid
-    code = 70
-    try:
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
-        os.setpgid(0, 0)
-        code = work()
-    finally:
-        os._exit(code)
-
-
-def _baseline(
-    files: list[str], tests: list[str], examples: int, folder: Path
-) -> tuple[dict[str, float], dict[str, dict[int, set[str]]]]:
-    """Return the seconds of each test, and the tests of each line of each file."""
-    answer = folder / "baseline"
-
-    def work() -> int:
-        plugin = _Picked(None, examples)
-        plugin.touched = {str(Path(file).resolve()): defaultdict(set) for file in files}
-        threading.settrace(plugin.trace)
-        sys.settrace(plugin.trace)
-        code = _run_tests(tests, plugin)
-        sys.settrace(None)
-        lines = {file: dict(plugin.touched[str(Path(file).resolve())]) for file in files}
-        answer.write_bytes(pickle.dumps((plugin.times, lines)))
-        return code
-
-    log = folder / "baseline.log"
-    code = os.waitstatus_to_exitcode(os.waitpid(_child(work, log), 0)[1])
-    if code:
-        sys.exit(f"the tests fail on the unchanged code:\n{log.read_text()[-3000:]}")
-    times, lines = pickle.loads(answer.read_bytes())
-    return times, lines
-
-
-def _judge(
-    chosen: list[Mutant], options: argparse.Namespace, folder: Path
-) -> Iterator[tuple[Mutant, str]]:
-    """Yield each mutant with ``killed``, ``timeout``, ``survived`` or ``untested``."""
-    times, lines = _baseline(options.files, options.tests, options.examples, folder)
-    everything = sorted(times, key=times.__getitem__)
-    running: dict[int, tuple[Mutant, float]] = {}
-    waiting = chosen[::-1]
-    end = time.monotonic() + options.seconds
-    while waiting or running:
-        if time.monotonic() > end:
-            waiting.clear()
-        while waiting and len(running) < options.jobs:
-            mutant = waiting.pop()
-            names = everything
-            if mutant.inside and not options.all:
-                by_line = lines[mutant.file]
-                touching = {*by_line.get(mutant.line, ()), *by_line.get(mutant.statement, ())}
-                names = [n for n in everything if n in touching]
-            if not names:
-                yield mutant, "untested"
-                continue
-
-            def work(mutant: Mutant = mutant, names: list[str] = names) -> int:
-                sys.meta_path.insert(0, _Replace(mutant))
-                files = sorted({name.split("::")[0] for name in names})
-                return _run_tests(files, _Picked(names, options.examples))
-
-            limit = time.monotonic() + 15 + 4 * sum(times[n] for n in names)
-            running[_child(work, folder / f"{len(waiting)}.log")] = mutant, limit
-        time.sleep(0.01)
-        for pid, (mutant, limit) in list(running.items()):
-            done, status = os.waitpid(pid, os.WNOHANG)
-            verdict = "survived" if os.waitstatus_to_exitcode(status) == 0 else "killed"
-            if not done and time.monotonic() > limit:
-                os.killpg(pid, signal.SIGKILL)
-                done, verdict = os.waitpid(pid, 0)[0], "timeout"
-            if done:
-                del running[pid]
-                yield mutant, verdict
+    if pid == 0:
+        code = 70
+        try:
+            preload()
+            code = run_pytest(tests, server)
+            answer.write_bytes(pickle.dumps(server.times))
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) or not answer.exists():
+        sys.exit("the mutants of functions could not be judged")
+    server.times = pickle.loads(answer.read_bytes())
 
 
 def main() -> None:
@@ -205,39 +80,58 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--examples", type=int, default=30, help="at most, of a property test")
     parser.add_argument("--all", action="store_true", help="run all tests for every mutant")
-    parser.add_argument("--only", help="numbers of mutants, separated by commas")
+    parser.add_argument("--only", help="FILE:NUMBER of mutants, separated by commas")
+    parser.add_argument("--again", type=Path, help="a file of --out: judge what it lists")
     parser.add_argument("--out", type=Path, default=None)
     arguments = sys.argv[1:]
     cut = arguments.index("--")
     options = parser.parse_args(arguments[:cut])
-    options.tests = arguments[cut + 1 :]
-    for name in PRELOAD:
-        with suppress(ImportError):
-            importlib.import_module(name)
-
+    tests = arguments[cut + 1 :]
     chosen = [m for file in options.files for m in mutants(file)]
     total = len(chosen)
     random.Random(options.seed).shuffle(chosen)
-    if options.only:
-        numbers = set(map(int, options.only.split(",")))
-        chosen = [m for m in chosen if m.number in numbers]
+    wanted = _wanted(options)
+    if wanted is not None:
+        chosen = [m for m in chosen if (m.file, m.number) in wanted]
     chosen = chosen[: options.most]
-    counts = dict.fromkeys(("killed", "timeout", "survived", "untested"), 0)
-    with tempfile.TemporaryDirectory() as folder:
-        for mutant, verdict in _judge(chosen, options, Path(folder)):
-            counts[verdict] += 1
-            if verdict in ("survived", "untested"):
-                place = f"{mutant.file}:{mutant.line} #{mutant.number}"
-                print(verdict, place, mutant.change, flush=True)
-                if options.out:
-                    with options.out.open("a") as out:
-                        row = {"verdict": verdict, **mutant._asdict()}
-                        del row["code"]
-                        out.write(json.dumps(row) + "\n")
+    end = time.monotonic() + options.seconds
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        verdicts = folder / "verdicts"
+        verdicts.touch()
+        report = Report(options.out)
+        served = Report(options.out)
+
+        def answer(verdict: Verdict) -> None:
+            served.add(verdict)
+            with verdicts.open("a") as out:
+                out.write(f"{verdict.word}\n")
+
+        server = Server(
+            [m for m in chosen if m.inside], options.files, options.examples, options.jobs, end,
+            folder, options.all, answer,
+        )  # fmt: skip
+        serve(server, tests, folder / "times")
+        for word in verdicts.read_text().split():
+            report.counts[word] += 1
+        outside: list[Mutant] = [m for m in chosen if not m.inside]
+        for verdict in judge_import(outside, server, tests, preload):
+            report.add(verdict)
+    counts = report.counts
     print(
         f"{sum(counts.values())} of {total} mutants:",
-        ", ".join(f"{n} {v}" for v, n in counts.items()),
+        ", ".join(f"{n} {word}" for word, n in counts.items()),
     )
+
+
+def _wanted(options: argparse.Namespace) -> set[tuple[str, int]] | None:
+    if options.again:
+        rows = map(json.loads, options.again.read_text().splitlines())
+        return {(row["file"], row["number"]) for row in rows}
+    if options.only:
+        parts = (part.rpartition(":") for part in options.only.split(","))
+        return {(file, int(number)) for file, _, number in parts}
+    return None
 
 
 if __name__ == "__main__":
