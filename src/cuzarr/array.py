@@ -21,6 +21,7 @@ from cuzarr.config import ArrayConfig, config
 from cuzarr.description import Description
 from cuzarr.device import parse_device
 from cuzarr.engine.address import ShardAddress
+from cuzarr.engine.pool import beside
 from cuzarr.engine.report import DevicePlan
 from cuzarr.engine.target import bind
 from cuzarr.errors import ShapeMismatchError
@@ -282,23 +283,10 @@ class Array(Description):
             raise TypeError("resize needs a shape, once")
         first = new_shape if new_shape is not None else shape[0] if len(shape) == 1 else shape
         new = (first,) if isinstance(first, int | np.integer) else tuple(first)
-        if len(new) != self.ndim:
-            raise ShapeMismatchError(f"cannot resize {self.ndim} dimensions to shape {new}")
-        lengths = []
-        for length in new:
-            if not isinstance(length, int | np.integer) or not 0 <= length <= MAX_LENGTH:
-                raise ValueError(f"lengths must be integers from 0 to 2**63 - 1, not {length!r}")
-            lengths.append(int(length))
-        # What a grid of several lengths is grown by must hold whole inner chunks.
-        units = self._target.chain.chunk.shape if self.is_sharded else (1,) * self.ndim
-        spec = chunk_grid.resized(self._spec, tuple(lengths), units)
+        spec = self._resized(new)
         old_grid = grid_shape(self.shape, self._spec.grid)
-        grid = grid_shape(lengths, spec.grid)
-        spec = nodes.write_shape(self._store, self._path, spec)
-        if self._target.any_shape:
-            self._spec, self._grid = spec, (spec.shape, self._target.grid)
-        else:
-            self._rebind(spec)
+        grid = grid_shape(spec.shape, spec.grid)
+        self._take_shape(nodes.write_shape(self._store, self._path, spec))
         shrunk = any(n < old for n, old in zip(grid, old_grid, strict=True))
         if shrunk and delete_outside_chunks:
             outside = [
@@ -308,8 +296,29 @@ class Array(Description):
             ]
             self._store.delete(outside)
 
+    def _resized(self, shape: Sequence[int]) -> ArraySpec:
+        """Return the description of the array with another shape."""
+        if len(shape) != self.ndim:
+            raise ShapeMismatchError(f"cannot resize {self.ndim} dimensions to shape {shape}")
+        lengths = []
+        for length in shape:
+            if not isinstance(length, int | np.integer) or not 0 <= length <= MAX_LENGTH:
+                raise ValueError(f"lengths must be integers from 0 to 2**63 - 1, not {length!r}")
+            lengths.append(int(length))
+        # What a grid of several lengths is grown by must hold whole inner chunks.
+        units = self._target.chain.chunk.shape if self.is_sharded else (1,) * self.ndim
+        return chunk_grid.resized(self._spec, tuple(lengths), units)
+
+    def _take_shape(self, spec: ArraySpec) -> None:
+        if self._target.any_shape:
+            self._spec, self._grid = spec, (spec.shape, self._target.grid)
+        else:
+            self._rebind(spec)
+
     def append(self, data: Any, axis: int = 0) -> tuple[int, ...]:
         """Append along an axis and return the new shape; other lengths must match."""
+        if isinstance(data, Array):
+            data = data[...]  # it may be this one
         data = data if hasattr(data, "shape") else np.asarray(data)
         if not -self.ndim <= axis < self.ndim:
             raise ValueError(f"axis {axis} is outside an array of {self.ndim} dimensions")
@@ -323,13 +332,24 @@ class Array(Description):
                 f"cannot append shape {shape} to {self.shape} along axis {axis}: "
                 "all other lengths must match"
             )
-        old = self.shape[axis]
+        self._check_writable()
         new = list(self.shape)
         new[axis] += shape[axis]
-        self.resize(tuple(new))
         where = [slice(None)] * self.ndim
-        where[axis] = slice(old, None)
-        self[tuple(where)] = data
+        where[axis] = slice(self.shape[axis], None)
+        spec = self._resized(new)
+        # The document is stored while the chunks are made.
+        storing = beside(self._store).submit(nodes.write_shape, self._store, self._path, spec)
+        before = self._spec
+        self._take_shape(spec)
+        try:
+            self[tuple(where)] = data
+        finally:
+            try:
+                self._spec = storing.result()
+            except BaseException:
+                self._take_shape(before)
+                raise
         return self.shape
 
     def _chunk_coords(self) -> Iterator[tuple[str, tuple[int, ...]]]:

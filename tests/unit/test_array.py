@@ -155,6 +155,44 @@ def test_resize_and_append(z: cuzarr.Array) -> None:
     np.testing.assert_array_equal(z[...], DATA[:2, :6])
 
 
+class Refusing(cuzarr.MemoryStore):
+    """A store that waits, and refuses to store keys that start with ``refused``."""
+
+    refused = "nothing"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_memory = False
+
+    def set_many(self, keys: Any, values: Any) -> None:
+        if any(key.startswith(self.refused) for key in keys):
+            raise cuzarr.errors.StoreError("disk full")
+        super().set_many(keys, values)
+
+
+@pytest.mark.parametrize("chunks", [(4, 3), [[3, 3], [4, 6]]], ids=["equal", "unequal"])
+@pytest.mark.parametrize("refused", ["zarr.json", "c/"])
+def test_an_append_that_cannot_be_stored(refused: str, chunks: Any) -> None:
+    """The array has the shape that is stored, whichever of document and chunks fails."""
+    store = Refusing()
+    z = cuzarr.create_array(store, data=DATA, chunks=chunks, device="cpu")
+    store.refused = refused
+    with pytest.raises(cuzarr.errors.StoreError, match="disk full"):
+        z.append(DATA)
+    store.refused = "nothing"
+    stored = cuzarr.open_array(store, "r").shape
+    assert z.shape == stored == ((6, 10) if refused == "zarr.json" else (12, 10))
+    np.testing.assert_array_equal(z[:6], DATA)
+    z.resize(6, 10)
+    assert z.append(DATA) == (12, 10)
+    np.testing.assert_array_equal(cuzarr.open_array(store, "r")[...], np.concatenate([DATA, DATA]))
+
+
+def test_an_array_is_appended_to_itself(z: cuzarr.Array) -> None:
+    assert z.append(z) == (12, 10)
+    np.testing.assert_array_equal(z[...], np.concatenate([DATA, DATA]))
+
+
 def test_shrinking_deletes_chunks_outside(z: cuzarr.Array) -> None:
     before = {key for key in z.store.list() if not key.rpartition("/")[2].startswith((".z", "z"))}
     z.resize(1, 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -30,7 +29,7 @@ class Library:
         return self.functions[name]
 
 
-def _function(answer: int) -> Callable[..., int]:
+def _function(answer: int) -> Any:
     def function(*args: Any) -> int:
         return answer
 
@@ -92,3 +91,23 @@ def test_a_partial_decoder_that_returns_another_text(
 def test_a_zstd_context_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not symbols._zstd_works(Library(0))
     assert not symbols._zstd_steps_work(Library(0))
+
+
+@pytest.mark.parametrize("newer", ["numcodecs.zstd", "backports.zstd._zstd"])
+def test_the_newest_zstd_encodes(monkeypatch: pytest.MonkeyPatch, newer: str) -> None:
+    pytest.importorskip("backports.zstd")
+    find = symbols._library
+    libraries = {name: find(name) for name in ("numcodecs.zstd", "backports.zstd._zstd")}
+
+    class Versioned:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __getitem__(self, symbol: str) -> Any:
+            if symbol == "ZSTD_versionNumber":
+                return _function(10507 if self.name == newer else 10506)
+            return libraries[self.name][symbol]
+
+    monkeypatch.setattr(symbols, "_library", lambda n: Versioned(n) if n in libraries else find(n))
+    expected = symbols._address(libraries[newer], "ZSTD_compress2")
+    assert find_functions().zstd_encode == expected

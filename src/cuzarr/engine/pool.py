@@ -40,6 +40,11 @@ def pool() -> Executor:
         return _pools[count]
 
 
+def beside(store: Any) -> Executor:
+    """Return where to wait for a store: a thread, unless an answer from memory is there sooner."""
+    return _INLINE if getattr(store, "in_memory", False) else pool()
+
+
 def abandon(futures: Iterable[Future[Any]]) -> None:
     """Cancel what has not started, then wait for the rest; errors are dropped."""
     running = [future for future in futures if not future.cancel()]

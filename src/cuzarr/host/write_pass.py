@@ -2,7 +2,8 @@
 
 1. ``gather`` starts tasks over runs of chunks: a chunk that is not overwritten completely is
    fetched and decoded, or starts as fill value; the value's elements are copied in.
-2. Each task encodes its chunks with the codec chain; ``encode`` collects the results.
+2. Each task encodes its chunks with the codec chain; ``encode`` collects the results, while the
+   tasks of the next wave are there to be taken.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from cuzarr.host.fetch import fetch_run
 from cuzarr.host.layout import host_records
 from cuzarr.host.native_zstd import with_native_zstd
 
-_WAVE_BYTES = 64 * 2**20  #: decoded bytes that are encoded before they are stored
+_WAVE_BYTES = 32 * 2**20  #: decoded bytes that are encoded before they are stored
 Encoded = list[Bytes | None]
 Gathered = tuple[Wave, Encoded, list[Future[Encoded]]]
 
@@ -43,8 +44,9 @@ class HostWritePass:
         self._threads = threads()
         self.wave_chunks = max(4 * self._threads, _WAVE_BYTES // self.chunk_bytes)
         self._encoder = with_native_zstd(job.chain)
-        self.ahead = 0  # the threads have enough to do with one
+        self.ahead = 1  # no thread waits for the last chunk of a wave
         self._chunks = 0
+        self._running: list[Future[Encoded]] = []
         self._fill: Any = np.array(job.fill_value, job.chain.chunk.dtype)[()]
 
     def gather(self, wave: Wave) -> Gathered:
@@ -55,16 +57,15 @@ class HostWritePass:
         if run >= n:
             return wave, self._run(wave), []
         parts = [wave.take(slice(first, first + run)) for first in range(0, n, run)]
-        return wave, [], [pool().submit(self._run, part) for part in parts]
+        futures = [pool().submit(self._run, part) for part in parts]
+        self._running += futures
+        return wave, [], futures
 
     def encode(self, gathered: Gathered) -> EncodedWave:
         """Wait for the tasks of a wave; raises the first error."""
         wave, values, futures = gathered
-        try:
-            values = values + [value for future in futures for value in future.result()]
-        except BaseException:
-            abandon(futures)
-            raise
+        values = values + [value for future in futures for value in future.result()]
+        del self._running[: len(futures)]
         return EncodedWave(wave, values)
 
     def finish(self) -> None:
@@ -72,7 +73,8 @@ class HostWritePass:
         self.job.report.extend(host_records(self.job, self._chunks))
 
     def abort(self) -> None:
-        """Return: ``encode`` has ended everything."""
+        """End the tasks of all waves."""
+        abandon(self._running)
 
     def _run(self, wave: Wave) -> Encoded:
         rows, chain, fields = wave.rows, self.job.chain, self.job.fields

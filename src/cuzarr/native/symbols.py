@@ -1,9 +1,10 @@
-"""Codec functions in the extension modules of numcodecs.
+"""Codec functions in the extension modules of numcodecs, and of a newer zstd.
 
 1. numcodecs ships its codecs compiled into its extension modules, whose C symbols are visible.
    They are looked up in the module that is already loaded: no second copy, no build dependency.
+   Frames of zstd are made by the newest library among theirs and that of ``backports.zstd``.
 2. Each is tried on a small known vector before its address is handed to the C side.
-3. What is missing, or answers wrongly, is left out: callers then decode with numcodecs itself.
+3. What is missing, or answers wrongly, is left out: callers then use numcodecs itself.
 """
 
 from __future__ import annotations
@@ -81,13 +82,17 @@ def find_functions() -> Functions:
                 found["zstd_begin"] = _address(library, "ZSTD_decompressBegin")
                 found["zstd_step"] = _address(library, "ZSTD_nextSrcSizeToDecompress")
                 found["zstd_continue"] = _address(library, "ZSTD_decompressContinue")
-        if "zstd_encode" not in found and _zstd_encodes(library):
-            for name, symbol in _ZSTD_ENCODER.items():
-                found[name] = _address(library, symbol)
         if "blosclz" not in found and _blosclz_works(library):
             found["blosclz"] = _address(library, "blosclz_decompress")
         if "zlib" not in found and _zlib_works(library):
             found["zlib"] = _address(library, "uncompress")
+    newest = 0
+    for library in (*libraries, _library("backports.zstd._zstd")):
+        if library is not None and _zstd_encodes(library):
+            version = int(library["ZSTD_versionNumber"]())
+            if version > newest:
+                newest = version
+                found |= {name: _address(library, s) for name, s in _ZSTD_ENCODER.items()}
     return Functions(**found)
 
 
@@ -203,6 +208,7 @@ def _zstd_encodes(library: ctypes.CDLL) -> bool:
     """Whether parameters have the numbers they should, and frames state their content size."""
     try:
         create, free, held, put, bound, encode = (library[name] for name in _ZSTD_ENCODER.values())
+        library["ZSTD_versionNumber"].argtypes = ()
     except AttributeError:
         return False
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
