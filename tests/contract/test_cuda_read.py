@@ -169,7 +169,7 @@ def test_waves_take_the_work_streams_in_turn(seed: int, monkeypatch: pytest.Monk
     launch = backend.runtime.launch
 
     def noted(kernel: str, grid: int, block: int, args: Any, stream: Any, **more: Any) -> None:
-        if kernel == "scatter_4":
+        if kernel == "check_statuses":
             used.append(stream)
         launch(kernel, grid, block, args, stream, **more)
 

@@ -204,8 +204,12 @@ class WaveDecoder:
             self._upload(prepared)
         return prepared
 
-    def complete(self, prepared: Prepared) -> Decoded:
-        """Make the wave's buffers and tables; nothing is launched before ``run``."""
+    def complete(self, prepared: Prepared, places: Pointers | None = None) -> Decoded:
+        """Make the wave's buffers and tables; nothing is launched before ``run``.
+
+        ``places`` are (n,) pointers of memory where a decoded chunk belongs, 0 for none: what the
+        device writes there at once is ``steps.placed``.
+        """
         runtime, work = self._shared.runtime, prepared.work
         rows, found = np.zeros(0, np.uint64), np.zeros(0, np.int64)
         buffers = []
@@ -227,7 +231,7 @@ class WaveDecoder:
             prepared.base, self._temp_limit,
         )  # fmt: skip
         tables = Tables(runtime, self._shared.table_slabs, work)
-        steps.reserve(tables, work)
+        steps.reserve(tables, work, places)
         steps.pointers[found] = rows
         return Decoded(
             prepared.wave, prepared.base, prepared.turn, work, steps.pointers, tables, steps,

@@ -5,7 +5,7 @@
    encoded bytes, one nvCOMP call per format and the check of its statuses and sizes, copies of raw
    streams, checksums of what was decoded, unshuffles, inner steps, filters.
 3. ``pointers`` says where each decoded chunk is: a chunk that was stored decoded stays in the
-   upload.
+   upload; one that is a piece of the output is written there by its last step (``placed``).
 
 Errors are not waited for: kernels lower the words of :class:`FirstBad`, read once per call.
 """
@@ -106,15 +106,26 @@ class DeviceDecode:
         self._queue: list[Callable[[Tables, Stream], None]] = []
         self.buffers: list[DeviceBuffer] = []
         self.pointers: Pointers = np.zeros(len(inspection.place), np.uint64)
+        self.placed = np.zeros(len(inspection.place), np.bool_)
 
-    def reserve(self, tables: Tables, stream: Stream) -> None:
-        """Allocate buffers and add tables; sets ``pointers``."""
+    def reserve(self, tables: Tables, stream: Stream, places: Pointers | None = None) -> None:
+        """Allocate buffers and add tables; sets ``pointers`` and ``placed``.
+
+        ``places`` are (n,) pointers of memory that a decoded chunk may be written to, 0 for none.
+        """
         found, size = self._found, self._steps.coded_nbytes
         device = found.place == DEVICE
         stored = found.in_place >= 0
         self.pointers[stored] = self._upload + found.in_place[stored]
         coded = device & ~stored
-        staged = self._allocate(coded, size, stream)
+        shuffled = np.zeros(len(coded), np.bool_)
+        for blocks in found.shuffled.values():
+            shuffled[blocks.owner] = True
+        places = np.zeros(len(coded), np.uint64) if places is None else places
+        later = bool(self._steps.inner or self._steps.elements)
+        nowhere = np.zeros_like(places)
+        at_once = nowhere if later else np.where(shuffled, nowhere, places)
+        staged = self._allocate(coded, size, stream, at_once)
         self.pointers[coded] = staged[coded]
         self._add_outer_checks(tables)
         for fmt, streams in found.streams.items():
@@ -130,18 +141,16 @@ class DeviceDecode:
             )  # fmt: skip
             self._add_check(tables, check.kind, segments, big_endian=check.big_endian)
         if found.shuffled:
-            shuffled = np.zeros(len(coded), np.bool_)
-            for blocks in found.shuffled.values():
-                shuffled[blocks.owner] = True
-            final = self._allocate(shuffled, size, stream)
+            final = self._allocate(shuffled, size, stream, nowhere if later else places)
             self.pointers[shuffled] = final[shuffled]
             for kind, blocks in found.shuffled.items():
                 self._add_unshuffle(tables, kind, blocks, staged, final)
         if device.any():
             if self._steps.inner:
                 self._add_inner_steps(tables, device, stream)
-            for step in self._steps.elements:
-                self._add_filter(tables, step, device, stream)
+            last = len(self._steps.elements) - 1
+            for i, step in enumerate(self._steps.elements):
+                self._add_filter(tables, step, device, stream, places if i == last else nowhere)
 
     def queue(self, tables: Tables, stream: Stream) -> None:
         """Launch every step; the tables were sent."""
@@ -149,9 +158,20 @@ class DeviceDecode:
             launch(tables, stream)
         self._queue.clear()
 
-    def _allocate(self, which: npt.NDArray[np.bool_], nbytes: int, stream: Stream) -> Pointers:
-        """Return (n,) pointers, set where ``which``, of new room for ``nbytes`` each."""
+    def _allocate(
+        self,
+        which: npt.NDArray[np.bool_],
+        nbytes: int,
+        stream: Stream,
+        places: Pointers | None = None,
+    ) -> Pointers:
+        """Return (n,) pointers, set where ``which``: of ``places``, else new, of ``nbytes`` each."""
         pointers = np.zeros(len(which), np.uint64)
+        if places is not None:
+            placed = which & (places != 0)
+            pointers[placed] = places[placed]
+            self.placed |= placed
+            which = which & ~placed
         count = int(which.sum())
         if count:
             stride = align(nbytes)
@@ -239,9 +259,10 @@ class DeviceDecode:
         step: ElementStep,
         device: npt.NDArray[np.bool_],
         stream: Stream,
+        places: Pointers,
     ) -> None:
         elements = math.prod(self._steps.layout.shape)
-        made = self._allocate(device, elements * step.after.itemsize, stream)
+        made = self._allocate(device, elements * step.after.itemsize, stream, places)
         rows = np.flatnonzero(device)
         sources, targets = self.pointers[rows], made[rows]
         self.pointers[rows] = targets

@@ -3,7 +3,7 @@
 1. ``fetch`` reads ahead, ``decode`` reads headers and starts the upload: both are those of
    :class:`~cuzarr.cuda.decoder.WaveDecoder`.
 2. ``scatter`` queues the decoding of a wave and the copy to the output, in one launch; the fill
-   value stands for missing chunks.
+   value stands for missing chunks. Chunks that are contiguous in the output are decoded there.
 3. ``finish`` waits, reads the words of :class:`FirstBad`, and raises for the first bad chunk. A
    result of booleans is looked through before (``codecs.impossible``).
 
@@ -146,11 +146,14 @@ class CudaReadPass:
     def _launch(self, prepared: Prepared) -> None:
         lane, copy = self._lane, self._copy
         assert lane is not None
-        decoded = self._decoder.complete(prepared)
+        decoded = self._decoder.complete(prepared, copy.places(prepared.wave.rows))
         parts = split_rows(decoded.wave.rows, self._points)
         which, first = parts[0]
+        placed = decoded.steps.placed
         # The tables of the first copy go up with those of the decoding.
-        launch = copy.add(decoded.tables, first, decoded.pointers[which])
+        launch = copy.add(decoded.tables, first, decoded.pointers[which], placed[which])
+        if placed.any():
+            lane.join_caller(decoded.turn)
         self._decoder.run(decoded)
         lane.join_caller(decoded.turn)
         copy.launch(decoded.tables, launch, decoded.base, decoded.work)

@@ -4,10 +4,12 @@
 2. ``add`` puts the rows of a wave into the wave's :class:`~cuzarr.cuda.memory.Tables`; ``launch``
    queues ``scatter_N`` or ``gather_N`` (``kernels/scatter.cu``) after they were sent.
 3. Point lists are cut to those of the wave; lists of an orthogonal selection go up once per call.
+4. ``places`` says which chunks can be decoded where they belong, so that nothing is left to copy.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -129,12 +131,43 @@ class RowCopy:
                 self._runtime.upload(buffer.ptr, both, both.nbytes, stream)
                 self._lists[a] = (buffer, both, axis.index)
 
-    def add(self, tables: Tables, rows: PlanRows, chunks: Pointers) -> Launch:
-        """Add the tables of ``rows``; ``chunks`` are device pointers per chunk, 0 where missing."""
+    def places(self, rows: PlanRows) -> Pointers:
+        """Return (n,) pointers: where a chunk is one piece of the array as it is decoded, else 0."""
+        array, layout, found = self._array, self._layout, np.zeros(len(rows), np.uint64)
+        if rows.flat or rows.first is not None or self._lists or layout.swap:
+            return found
+        if not layout.c_contiguous or layout.nbytes != math.prod(layout.shape) * (
+            array.dtype.itemsize
+        ):
+            return found
+        axes = zip(layout.shape, layout.strides, array.strides, rows.step.tolist(), strict=True)
+        if any(n > 1 and (inside != there or step != 1) for n, inside, there, step in axes):
+            return found
+        whole = (rows.count == np.array(layout.shape, np.int64)).all(axis=1)
+        offsets = rows.out[whole] @ np.array(array.strides, np.int64)
+        found[whole] = (array.pointer + offsets).astype(np.uint64)
+        return found
+
+    def add(
+        self,
+        tables: Tables,
+        rows: PlanRows,
+        chunks: Pointers,
+        done: npt.NDArray[np.bool_] | None = None,
+    ) -> Launch:
+        """Add the tables of ``rows``, but of those that are ``done`` already.
+
+        ``chunks`` are device pointers per chunk, 0 where missing.
+        """
         n, s = rows.count.shape
         chunks = chunks[rows.chunk_of()]
         itemsize = self._array.dtype.itemsize
-        tiles = tile_table(rows.count.prod(axis=1) * itemsize, TILE_BYTES)
+        nbytes = rows.count.prod(axis=1) * itemsize
+        if done is not None and done.any():
+            nbytes = np.where(done, 0, nbytes)
+        tiles = tile_table(nbytes, TILE_BYTES)
+        if not tiles[-1]:
+            return Launch({}, n, s, 0, 0)
         start, axes = rows.start, _axes(rows, self._layout, self._array)
         patches: list[tuple[int, int, int]] = []
         flat = 0
