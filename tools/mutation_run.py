@@ -287,9 +287,7 @@ class _Replace(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 def _changed(old: CodeType, new: CodeType) -> Iterator[tuple[CodeType, CodeType]]:
     """Yield the code objects inside two others that differ, the outer ones too."""
-    inside, beside = (
-        [c for c in code.co_consts if isinstance(c, CodeType)] for code in (old, new)
-    )
+    inside, beside = ([c for c in code.co_consts if isinstance(c, CodeType)] for code in (old, new))
     if [c.co_name for c in inside] != [c.co_name for c in beside]:
         return
     for before, after in zip(inside, beside, strict=True):

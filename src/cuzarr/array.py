@@ -282,8 +282,7 @@ class Array(Description):
         if (new_shape is None) != bool(shape):
             raise TypeError("resize needs a shape, once")
         first = new_shape if new_shape is not None else shape[0] if len(shape) == 1 else shape
-        new = (first,) if isinstance(first, int | np.integer) else tuple(first)
-        spec = self._resized(new)
+        spec = self._resized([first] if isinstance(first, int | np.integer) else [*first])
         old_grid = grid_shape(self.shape, self._spec.grid)
         grid = grid_shape(spec.shape, spec.grid)
         self._take_shape(nodes.write_shape(self._store, self._path, spec))
@@ -296,10 +295,12 @@ class Array(Description):
             ]
             self._store.delete(outside)
 
-    def _resized(self, shape: Sequence[int]) -> ArraySpec:
+    def _resized(self, shape: Sequence[Any]) -> ArraySpec:
         """Return the description of the array with another shape."""
         if len(shape) != self.ndim:
-            raise ShapeMismatchError(f"cannot resize {self.ndim} dimensions to shape {shape}")
+            raise ShapeMismatchError(
+                f"cannot resize {self.ndim} dimensions to shape {tuple(shape)}"
+            )
         lengths = []
         for length in shape:
             if not isinstance(length, int | np.integer) or not 0 <= length <= MAX_LENGTH:

@@ -165,7 +165,7 @@ class DeviceDecode:
         stream: Stream,
         places: Pointers | None = None,
     ) -> Pointers:
-        """Return (n,) pointers, set where ``which``: of ``places``, else new, of ``nbytes`` each."""
+        """Return (n,) pointers, set where ``which``: of ``places``, or new, ``nbytes`` each."""
         pointers = np.zeros(len(which), np.uint64)
         if places is not None:
             placed = which & (places != 0)

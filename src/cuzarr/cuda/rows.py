@@ -132,9 +132,10 @@ class RowCopy:
                 self._lists[a] = (buffer, both, axis.index)
 
     def places(self, rows: PlanRows) -> Pointers:
-        """Return (n,) pointers: where a chunk is one piece of the array as it is decoded, else 0."""
+        """Return (n,) pointers: where a decoded chunk is one piece of the array, else 0."""
         array, layout, found = self._array, self._layout, np.zeros(len(rows), np.uint64)
-        if rows.flat or rows.first is not None or self._lists or layout.swap:
+        listed = rows.flat or any(table is not None for table in rows.lists)
+        if listed or rows.first is not None or layout.swap:
             return found
         if not layout.c_contiguous or layout.nbytes != math.prod(layout.shape) * (
             array.dtype.itemsize
