@@ -1,7 +1,7 @@
 """The cases: what is timed, on which layout, and what the right answer is.
 
-1. :data:`LAYOUTS`: five ways to store the same field.
-2. :data:`CASES`: an operation on a layout.
+1. :data:`LAYOUTS`: five ways to store the same field, and :data:`MORE_LAYOUTS` for a device.
+2. :data:`CASES`, :data:`MORE_CASES`: an operation on a layout.
 3. :class:`Inputs`: the random rows, points and windows, drawn once from a seed.
 4. :func:`check` compares a result with the field itself, outside the timing.
 """
@@ -42,6 +42,18 @@ LAYOUTS = {
     )
 }
 
+#: Further layouts, for a device.
+MORE_LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        Layout("v3-zstd-rows", 3, 32, None, "zstd", wide=True),
+        Layout("v3-zstd-16m", 3, 2048, None, "zstd"),
+        Layout("v3-blosc-bits", 3, 512, None, "blosc-zstd-bits"),
+        Layout("v3-gzip-1m", 3, 512, None, "gzip"),
+    )
+}
+ALL_LAYOUTS = LAYOUTS | MORE_LAYOUTS
+
 #: Operations with their inputs in words.
 OPERATIONS = {
     "full": "the whole array",
@@ -74,6 +86,17 @@ CASES = {
         Case("open-v2", "v2-blosc-1m", "open", f"{OPENS} opens of the v2 array"),
         Case("open-shards", "v3-shards", "open", f"{OPENS} opens of the sharded array"),
         Case("write-zstd", "v3-zstd-1m", "write", "write v3 zstd, 1 MiB chunks"),
+    )
+}
+
+
+MORE_CASES = {
+    case.name: case
+    for case in (
+        Case("zstd-rows", "v3-zstd-rows", "full", "read v3 zstd, chunks of 32 whole rows"),
+        Case("zstd-16m", "v3-zstd-16m", "full", "read v3 zstd, 16 MiB chunks"),
+        Case("blosc-bits", "v3-blosc-bits", "full", "read v3 Blosc-zstd, bit shuffle, 1 MiB"),
+        Case("gzip", "v3-gzip-1m", "full", "read v3 gzip, 1 MiB chunks"),
     )
 }
 

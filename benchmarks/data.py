@@ -42,11 +42,14 @@ class Layout:
         Folder of its store.
     zarr_format : int
     chunk : int
-        Edge of the square chunks (of the inner chunks, where sharded), in elements.
+        Rows of the chunks (of the inner chunks, where sharded), and columns where they are square.
     shard : int or None
         Edge of the square shards.
     codec : str
-        "none", "zstd" (level 3), "blosc-lz4" or "blosc-zstd" (level 5, byte shuffle).
+        "none", "zstd" (level 3), "gzip" (level 5), "blosc-lz4", "blosc-zstd" (level 5, byte
+        shuffle) or "blosc-zstd-bits" (bit shuffle).
+    wide : bool
+        Chunks have all columns: each is one piece of the array.
     """
 
     name: str
@@ -54,6 +57,11 @@ class Layout:
     chunk: int
     shard: int | None
     codec: str
+    wide: bool = False
+
+    def chunk_shape(self, columns: int) -> tuple[int, int]:
+        """Return the shape of the (inner) chunks of an array of so many columns."""
+        return self.chunk, columns if self.wide else self.chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,22 +145,26 @@ def create_empty(path: Path, layout: Layout, shape: tuple[int, int]) -> Any:
     """Create the array without chunks and return it as a ``zarr.Array``."""
     import zarr  # the reference writer, which a dry run of the GPU report does without
     from numcodecs import Blosc
-    from zarr.codecs import BloscCodec, ZstdCodec
+    from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
     compressors: Any = None
     if layout.codec == "zstd":
         compressors = ZstdCodec(level=3)
+    elif layout.codec == "gzip":
+        compressors = GzipCodec(level=5)
     elif layout.codec.startswith("blosc-"):
-        cname: Any = layout.codec.removeprefix("blosc-")
+        _, name, *bits = layout.codec.split("-")
+        cname: Any = name
         if layout.zarr_format == 2:
             compressors = Blosc(cname=cname, clevel=5, shuffle=Blosc.SHUFFLE)
         else:
-            compressors = BloscCodec(cname=cname, clevel=5, shuffle="shuffle", typesize=4)
+            shuffle: Any = "bitshuffle" if bits else "shuffle"
+            compressors = BloscCodec(cname=cname, clevel=5, shuffle=shuffle, typesize=4)
     return zarr.create_array(
         store=str(path),
         shape=shape,
         dtype="float32",
-        chunks=(layout.chunk, layout.chunk),
+        chunks=layout.chunk_shape(shape[1]),
         shards=None if layout.shard is None else (layout.shard, layout.shard),
         compressors=compressors,
         zarr_format=layout.zarr_format,  # type: ignore[arg-type]

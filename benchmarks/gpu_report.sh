@@ -3,8 +3,8 @@
 #
 #   benchmarks/gpu_report.sh [--dry-run] [--size 4GiB] [PART...]
 #
-# Parts, in order: setup tests limits kernels read peers kvikio table (default: all), and placement
-# where asked for. setup and table always run. Each part has its own time limit; together they end within eight minutes. A part that fails
+# Parts, in order: setup tests limits kernels read peers kvikio table (default: all), and placement,
+# more and safety where asked for. setup and table always run. Each part has its own time limit; together they end within eight minutes. A part that fails
 # does not stop the others; the exit status is not zero if any value was wrong or a test failed.
 #
 #   setup   installs the wheels of .whl/ (see wheels.sh), builds the native extension in place (where
@@ -15,7 +15,9 @@
 #   placement  the device against the host's threads, by number and size of streams
 #   read    cuzarr: from the page cache and from memory
 #   peers   zarr-python with enable_gpu(), and the CPU libraries plus one pinned upload
-#   kvikio  GDSStore, with the wheels of .whl/kvikio/
+#   kvikio  GDSStore, with the wheels of .whl/kvikio/, and cuzarr reading by kvikio
+#   more    further layouts (whole rows, 16 MiB, bit shuffle, gzip), and all layouts written
+#   safety  damaged chunks in child processes; compute-sanitizer, where it is installed
 #   table   prints the table, writes report.json and report.txt
 #
 # --dry-run tries the scripts on the host; what it prints is marked, and is no GPU figure.
@@ -33,7 +35,7 @@ while [ $# -gt 0 ]; do
   case "$1" in
     --dry-run) dry=(--dry-run) ;;
     --size) size="$2"; shift ;;
-    setup | tests | limits | kernels | placement | read | peers | kvikio | table) parts+=("$1") ;;
+    setup | tests | limits | kernels | placement | read | peers | kvikio | more | safety | table) parts+=("$1") ;;
     *) echo "gpu_report.sh: unknown part '$1' (see the head of the script)" >&2; exit 2 ;;
   esac
   shift
@@ -87,7 +89,9 @@ for name in "${parts[@]}"; do
     placement) part placement 60 placement ;;
     read) part read 80 read ;;
     peers) part peers 100 others ;;
-    kvikio) part kvikio 40 kvikio_store "$site-kvikio" ;;
+    kvikio) part kvikio 60 kvikio_store "$site-kvikio" ;;
+    more) part more 150 more ;;
+    safety) part safety 150 safety ;;
   esac
 done
 PYTHONPATH="$common" "$python" -m benchmarks.gpu.table --out "$OUT" || failed+=(table)

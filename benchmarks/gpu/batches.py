@@ -2,7 +2,7 @@
 
 1. :func:`gather` reads the chunks of the first tile (the inner ones, where sharded) and lays them
    end to end, each at a 16-byte aligned position.
-2. A zstd chunk is one stream; a Blosc chunk is several (``blosc_streams.py``).
+2. A zstd or gzip chunk is one stream; a Blosc chunk is several (``blosc_streams.py``).
 3. :func:`chunk_corners` says which part of the field each of the first chunks holds.
 """
 
@@ -56,11 +56,13 @@ def gather(path: Path, layout: data.Layout, size: data.Extent) -> Batch:
     encoded = np.zeros(int(at[-1]), np.uint8)
     for start, chunk in zip(at.tolist(), chunks, strict=False):
         encoded[start : start + len(chunk)] = np.frombuffer(chunk, np.uint8)
-    nbytes = layout.chunk * layout.chunk * 4
+    height, width = layout.chunk_shape(size.columns)
+    nbytes = height * width * 4
     order = np.arange(len(chunks), dtype=np.int64)
-    if layout.codec == "zstd":
+    if layout.codec in ("zstd", "gzip"):
         return Batch(
-            "Zstd", encoded, at[:-1], np.array([len(c) for c in chunks], np.int64), order * nbytes,
+            layout.codec.capitalize(), encoded, at[:-1],
+            np.array([len(c) for c in chunks], np.int64), order * nbytes,
             np.full(len(chunks), nbytes, np.int64), nbytes, nbytes * len(chunks),
             chunks[:CHECKED_CHUNKS],
         )  # fmt: skip
@@ -79,7 +81,8 @@ def gather(path: Path, layout: data.Layout, size: data.Extent) -> Batch:
 
 
 def _tile_chunks(path: Path, layout: data.Layout, size: data.Extent) -> Iterator[bytes]:
-    rows, columns = size.rows // layout.chunk, size.columns // layout.chunk
+    height, width = layout.chunk_shape(size.columns)
+    rows, columns = size.rows // height, size.columns // width
     if layout.shard is not None:
         yield from _inner_chunks(path, layout, size)
         return
@@ -106,6 +109,7 @@ def _inner_chunks(path: Path, layout: data.Layout, size: data.Extent) -> Iterato
 def chunk_corners(layout: data.Layout, size: data.Extent) -> Iterator[tuple[int, int]]:
     """Yield the first corners of chunks in the order of :func:`gather` (the first shard only)."""
     edge = layout.shard or max(size.rows, size.columns)
-    for i in range(0, min(edge, size.rows), layout.chunk):
-        for j in range(0, min(edge, size.columns), layout.chunk):
+    height, width = layout.chunk_shape(size.columns)
+    for i in range(0, min(edge, size.rows), height):
+        for j in range(0, min(edge, size.columns), width):
             yield i, j

@@ -71,15 +71,19 @@ def blocks(chunk: bytes) -> list[tuple[int, int]]:
 
 
 def unshuffle(decoded: npt.NDArray[np.uint8], chunk: bytes) -> npt.NDArray[np.uint8]:
-    """Undo the byte shuffle of a chunk (nothing to undo where the flag is not set)."""
+    """Undo the shuffle of a chunk, of bytes or of bits (nothing to undo where no flag is set)."""
     flags, typesize, _, _ = _header(chunk)
-    if not flags & 1 or flags & 2:
+    if not flags & 5 or flags & 2:
         return decoded
     out = decoded.copy()
     for start, stop in blocks(chunk):
         n = (stop - start) // typesize
         whole = start + n * typesize
-        out[start:whole] = decoded[start:whole].reshape(typesize, n).T.reshape(-1)
+        if flags & 1:
+            out[start:whole] = decoded[start:whole].reshape(typesize, n).T.reshape(-1)
+        elif n % 8 == 0:
+            bits = np.unpackbits(decoded[start:whole], bitorder="little").reshape(-1, n)
+            out[start:whole] = np.packbits(bits.T, bitorder="little")
     return out
 
 

@@ -1,7 +1,8 @@
 """Part "kvikio": kvikio's GDSStore under the zarr-python that it asks for (older than 3.2).
 
-The shell script runs it with the wheels of ``.whl/kvikio/`` laid over the others. The stores are
-those of the other parts. kvikio gets as many threads as there are cores; its default is one.
+1. The shell script runs it with the wheels of ``.whl/kvikio/`` laid over the others. The stores are
+   those of the other parts. kvikio gets as many threads as there are cores; its default is one.
+2. cuzarr with ``cuda.fetch="kvikio"`` beside it, in the same rounds.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from benchmarks.cases import CASES
 from benchmarks.data import Layout
 from benchmarks.gpu.others import ZarrGpu, run_case
 from benchmarks.gpu.part import READS, Part
+from benchmarks.gpu.read import CuzarrOnDevice
 from benchmarks.peers import CORES, ZarrPython
 
 
@@ -47,6 +49,16 @@ class Kvikio(ZarrGpu):
         return zarr.open_array(store, mode="r+" if write else "r")
 
 
+class CuzarrByKvikio(CuzarrOnDevice):
+    """cuzarr, whose files kvikio reads into device memory."""
+
+    name: ClassVar[str] = "cuzarr-kvikio"
+
+    def scope(self) -> AbstractContextManager[Any]:
+        cuzarr: Any = import_module("cuzarr")
+        return cuzarr.config.set({"cuda.fetch": "kvikio"})  # type: ignore[no-any-return]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the part; returns the exit status."""
     os.environ.setdefault("KVIKIO_NTHREADS", str(CORES))
@@ -61,8 +73,11 @@ def main(arguments: list[str] | None = None) -> int:
     part.make_stores()
     wanted = [case for case in READS if case.operation == "full"] + [CASES["windows-shards"]]
     share = part.left / len(wanted)
+    ours = CuzarrByKvikio(part.device.name)
+    libraries = [(peer, False), (ours, False)] if not part.device.dry_run else [(peer, False)]
     for case in wanted:
-        run_case(part, case, "page cache", [(peer, False)], None, share)
+        run_case(part, case, "page cache", libraries, None, share)
+        part.write()  # what was measured stays, should the part be ended
     return part.finish()
 
 

@@ -11,6 +11,7 @@ Decoded streams are checked: all statuses and sizes, and the values of the first
 
 from __future__ import annotations
 
+import gzip
 import statistics
 import sys
 import time
@@ -22,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import data
-from benchmarks.cases import LAYOUTS, Case
+from benchmarks.cases import ALL_LAYOUTS, Case
 from benchmarks.gpu import blosc_streams
 from benchmarks.gpu.batches import Batch, chunk_corners, gather
 from benchmarks.gpu.part import READS, Part
@@ -38,18 +39,18 @@ def main(arguments: list[str] | None = None) -> int:
     part.document["errors"] = []
     part.make_stores()
     terms: dict[str, Any] = {"threads": CORES}
-    terms["upload_gbs"], terms["copy_gbs"] = _copies(part)
+    terms["upload_gbs"], terms["copy_gbs"] = copies(part)
     terms["layouts"] = {}
     for case in [c for c in READS if c.operation == "full"]:
         if part.left <= 0:
             part.document["errors"].append(f"{case.name}: no time left")
             break
-        terms["layouts"][case.layout] = _layout_terms(part, case, terms)
+        terms["layouts"][case.layout] = layout_terms(part, case, terms)
     part.document["terms"] = terms
     return part.finish()
 
 
-def _layout_terms(part: Part, case: Case, terms: dict[str, Any]) -> dict[str, Any]:
+def layout_terms(part: Part, case: Case, terms: dict[str, Any]) -> dict[str, Any]:
     """Return the ms of each term for a full read, and their limit."""
     path = part.store(case)
     stored, files = data.stored_bytes(path)
@@ -61,7 +62,7 @@ def _layout_terms(part: Part, case: Case, terms: dict[str, Any]) -> dict[str, An
         "copy_ms": part.size.nbytes / terms["copy_gbs"] / 1e6,
         "nvcomp_ms": 0.0,
     }
-    layout = LAYOUTS[case.layout]
+    layout = ALL_LAYOUTS[case.layout]
     if layout.codec != "none":
         try:
             found["nvcomp_ms"], found["nvcomp_streams"] = _nvcomp_ms(part, path, layout)
@@ -75,7 +76,7 @@ def _layout_terms(part: Part, case: Case, terms: dict[str, Any]) -> dict[str, An
     return found
 
 
-def _copies(part: Part) -> tuple[float, float]:
+def copies(part: Part) -> tuple[float, float]:
     """Return GB/s of pinned memory to device, and of device to device (bytes copied)."""
     device = part.device
     nbytes = min(COPY_BYTES, part.size.nbytes)
@@ -203,6 +204,8 @@ def _host_decoder(
             piece = encoded[start : start + length].tobytes()
             if fmt == "LZ4":
                 value = lz4.decompress(int(size).to_bytes(4, "little") + piece)
+            elif fmt == "Gzip":
+                value = gzip.decompress(piece)
             else:
                 value = zstd.decompress(piece)
             out[target : target + size] = np.frombuffer(value, np.uint8)
@@ -220,9 +223,9 @@ def _check_decoded(part: Part, layout: data.Layout, batch: Batch, out: Any) -> N
             for start, target, length in blosc_streams.streams(chunk).raw:
                 decoded[target : target + length] = np.frombuffer(chunk, np.uint8, length, start)
             decoded = blosc_streams.unshuffle(decoded, chunk)
-        edge = layout.chunk
-        wanted = part.tile[i : i + edge, j : j + edge]
-        got = decoded.view(np.float32).reshape(edge, edge)
+        height, width = layout.chunk_shape(part.size.columns)
+        wanted = part.tile[i : i + height, j : j + width]
+        got = decoded.view(np.float32).reshape(height, width)
         assert (got == wanted).all(), f"chunk {index} of {layout.name} has wrong values"
 
 

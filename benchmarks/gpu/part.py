@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import cases, data, machine, measure
-from benchmarks.cases import CASES, LAYOUTS, Case, Inputs
+from benchmarks.cases import ALL_LAYOUTS, CASES, LAYOUTS, Case, Inputs
 from benchmarks.gpu.device import open_device
 
 #: Reads in the order in which a short budget is spent.
@@ -75,7 +75,7 @@ class Part:
 
     def store(self, case: Case) -> Path:
         """Return the stored array of a case."""
-        return data.ensure(self.folder, LAYOUTS[case.layout], self.size, self.tile)
+        return data.ensure(self.folder, ALL_LAYOUTS[case.layout], self.size, self.tile)
 
     def make_stores(self) -> None:
         """Make every store now, so that no case is charged for it."""

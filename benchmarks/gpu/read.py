@@ -1,7 +1,7 @@
 """Part "read": cuzarr on the device.
 
 1. Every read case from the page cache, then the full reads from memory, and from a ``DeviceStore``.
-2. Opening, and writing from device memory (gather on the device, encoding on the host).
+2. Opening, and writing from device memory.
 
 The clock starts on an idle device and stops when the result is complete on it.
 """
@@ -13,7 +13,7 @@ import sys
 from typing import Any, ClassVar
 
 from benchmarks import data, measure
-from benchmarks.cases import CASES, LAYOUTS, Case
+from benchmarks.cases import ALL_LAYOUTS, CASES, Case
 from benchmarks.gpu.part import READS, Part
 from benchmarks.peers import Cuzarr, Peer, all_peers
 from benchmarks.run import copy_metadata, open_often
@@ -48,19 +48,19 @@ def main(arguments: list[str] | None = None) -> int:
     opening = CASES["open-shards"]
     part.measure(opening, "page cache", [_open_trial(part, opening, peer)], share)
     writing = CASES["write-zstd"]
-    part.measure(writing, "device", [_write_trial(part, writing, peer)], share)
+    part.measure(writing, "device", [write_trial(part, writing, peer)], share)
     return part.finish()
 
 
 def read_trial(part: Part, case: Case, peer: Peer) -> measure.Trial:
     """Return the trial of reading a stored array."""
-    layout, path = LAYOUTS[case.layout], part.store(case)
+    layout, path = ALL_LAYOUTS[case.layout], part.store(case)
     return _trial(part, case, peer, lambda: peer.open(path, layout))
 
 
 def memory_trial(part: Part, case: Case, peer: Peer) -> measure.Trial:
     """Return the trial of reading from a store in memory, filled when the case begins."""
-    layout, path = LAYOUTS[case.layout], part.store(case)
+    layout, path = ALL_LAYOUTS[case.layout], part.store(case)
     loaded: list[Any] = []
 
     def prepare() -> Any:
@@ -105,7 +105,7 @@ def _trial(part: Part, case: Case, peer: Peer, prepare: Any) -> measure.Trial:
 
 
 def _open_trial(part: Part, case: Case, peer: Peer) -> measure.Trial:
-    path, layout = part.store(case), LAYOUTS[case.layout]
+    path, layout = part.store(case), ALL_LAYOUTS[case.layout]
     return measure.Trial(
         peer.name,
         lambda: None,
@@ -115,8 +115,9 @@ def _open_trial(part: Part, case: Case, peer: Peer) -> measure.Trial:
     )
 
 
-def _write_trial(part: Part, case: Case, peer: Peer) -> measure.Trial:
-    layout, source = LAYOUTS[case.layout], part.store(case)
+def write_trial(part: Part, case: Case, peer: Peer) -> measure.Trial:
+    """Return the trial of writing from device memory into an empty store."""
+    layout, source = ALL_LAYOUTS[case.layout], part.store(case)
     target = part.folder / f"written-by-{peer.name}"
     value = part.device.xp.tile(part.device_tile, (part.size.tiles, 1))
 

@@ -16,10 +16,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import CASES
+from benchmarks.cases import CASES, MORE_CASES
 from benchmarks.report import align
 
-PARTS = ("tests", "limits", "kernels", "placement", "read", "peers", "kvikio")
+PARTS = (
+    "tests", "limits", "kernels", "placement", "read", "peers", "kvikio", "more", "safety",
+)  # fmt: skip
 DRY_RUN = "DRY RUN ON THE HOST: these figures say nothing about any GPU"
 
 
@@ -87,7 +89,7 @@ def render(report: dict[str, Any]) -> str:
         )
     for name, run in parts.get("tests", {}).get("runs", {}).items():
         lines.append(f"tests, {name}: {run['summary']}")
-    terms = parts.get("limits", {}).get("terms")
+    terms = parts.get("limits", {}).get("terms") or parts.get("more", {}).get("terms")
     if terms:
         speeds = f"{terms['upload_gbs']:.1f} GB/s, device copy {terms['copy_gbs']:.0f} GB/s"
         lines.append(f"pinned upload {speeds}")
@@ -95,8 +97,12 @@ def render(report: dict[str, Any]) -> str:
     if len(rows) > 1:
         lines += ["", *align(rows), ""]
         lines.append("limit: the slowest of read, upload, nvCOMP + one copy, measured here.")
-    if terms:
-        lines += ["", *align(_term_rows(terms))]
+    for name in ("limits", "more"):
+        if parts.get(name, {}).get("terms"):
+            lines += ["", *align(_term_rows(parts[name]["terms"]))]
+    fuzz = parts.get("safety", {}).get("fuzz", {}).get("output", "")
+    if fuzz:
+        lines += ["", *fuzz.strip().splitlines()[-1:]]
     kernels = parts.get("kernels", {}).get("kernels", {})
     if kernels:
         lines += ["", *align(_kernel_rows(kernels))]
@@ -113,7 +119,7 @@ _HEADER = [
 def _rows(parts: dict[str, Any]) -> list[list[str]]:
     found: dict[tuple[str, str], dict[str, float]] = {}
     times: dict[tuple[str, str], float] = {}
-    for part in ("read", "peers", "kvikio"):
+    for part in ("read", "peers", "kvikio", "more"):
         for line in parts.get(part, {}).get("cases", []):
             key = (line["name"], line["source"])
             speeds = found.setdefault(key, {})
@@ -123,8 +129,11 @@ def _rows(parts: dict[str, Any]) -> list[list[str]]:
                     speeds[name] = max(1, result["bytes"]) / result["median_ms"] / 1e6
                     if name == "cuzarr":
                         times[key] = result["median_ms"]
-    layouts = parts.get("limits", {}).get("terms", {}).get("layouts", {})
-    size = parts.get("limits", {}).get("array", {}).get("bytes", 0)
+    measured = [parts[name] for name in ("limits", "more") if name in parts]
+    layouts: dict[str, Any] = {}
+    for part_ in measured:
+        layouts |= part_.get("terms", {}).get("layouts", {})
+    size = measured[0]["array"]["bytes"] if measured else 0
     rows = []
     for (name, source), speeds in found.items():
         ours = speeds.get("cuzarr")
@@ -152,9 +161,9 @@ def _rows(parts: dict[str, Any]) -> list[list[str]]:
 
 def _limit(name: str, source: str, layouts: dict[str, Any], size: int) -> float | None:
     """Return the limit of a full read in GB/s."""
-    case = CASES[name]
-    terms = layouts.get(case.layout)
-    if case.operation != "full" or terms is None:
+    case = (CASES | MORE_CASES).get(name)
+    terms = None if case is None else layouts.get(case.layout)
+    if case is None or case.operation != "full" or terms is None:
         return None
     ms = terms.get("limit_memory_ms" if source == "memory" else "limit_ms")
     if source == "device memory" and ms:

@@ -10,15 +10,17 @@ import numcodecs
 import numpy as np
 import pytest
 
-from benchmarks.cases import CASES
+from benchmarks.cases import ALL_LAYOUTS, CASES, MORE_CASES
 from benchmarks.gpu import (
     blosc_streams,
     kernels,
     kvikio_store,
     limits,
+    more,
     others,
     placement,
     read,
+    safety,
     suite,
     table,
 )
@@ -72,6 +74,26 @@ def test_parts_run_and_make_one_table(options, few_cases, tmp_path, capsys):
     assert terms["limit_ms"] >= terms["read_ms"] > 0
 
 
+def test_further_layouts_are_read_and_written(options, tmp_path, monkeypatch, capsys):
+    written = {name: ALL_LAYOUTS[name] for name in ("v3-zstd-rows", "v3-blosc-bits")}
+    read_ = {name: case for name, case in MORE_CASES.items() if name != "zstd-16m"}
+    monkeypatch.setattr(more, "ALL_LAYOUTS", written)
+    monkeypatch.setattr(more, "MORE_CASES", read_)  # 1 MiB has no chunk of 16
+    assert more.main(options) == 0, capsys.readouterr().out
+    assert safety.main(options) == 0
+    assert table.main(["--out", str(tmp_path)]) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    found = report["parts"]["more"]
+    for name in ("zstd-rows", "blosc-bits", "gzip"):
+        assert found["terms"]["layouts"][MORE_CASES[name].layout]["nvcomp_streams"] > 0
+    lines = {line["name"]: line for line in found["cases"]}
+    assert set(lines) == {*read_, "write v3-zstd-rows", "write v3-blosc-bits"}
+    for line in lines.values():
+        assert line["results"]["cuzarr"]["error"] is None
+        assert line["results"]["cuzarr"]["median_ms"] > 0
+    assert "safety: fuzz is missing" in (tmp_path / "report.txt").read_text()
+
+
 def test_a_wrong_value_is_a_failure(options, few_cases, monkeypatch, capsys, tmp_path):
     right = read.CuzarrOnDevice.points
     monkeypatch.setattr(read.CuzarrOnDevice, "points", lambda *a: right(*a) + np.float32(1))
@@ -121,7 +143,7 @@ def test_without_a_device_a_part_says_so(options, tmp_path):
 
 
 @pytest.mark.parametrize("cname", ["lz4", "zstd"])
-@pytest.mark.parametrize("shuffle", [0, 1])
+@pytest.mark.parametrize("shuffle", [0, 1, 2])
 @pytest.mark.parametrize("n", [1, 100, 4099, 300_000])
 def test_blosc_streams_cover_the_chunk(cname, shuffle, n):
     rng = np.random.default_rng(n)
