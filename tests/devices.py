@@ -28,11 +28,15 @@ ALWAYS = dict.fromkeys(MIN_STREAMS, 0)
 
 @contextmanager
 def use_device(
-    kind: str, seed: int = 1, device_decode: Mode = "checked", **options: Any
+    kind: str,
+    seed: int = 1,
+    device_decode: Mode = "checked",
+    on_undefined: str = "raise",
+    **options: Any,
 ) -> Iterator[str]:
     """Yield the device name of ``kind``: "host", "emulated" or "cuda".
 
-    ``options`` are those of the backend of an emulated device.
+    ``on_undefined`` is of the emulated device, ``options`` are those of its backend.
     """
     if kind != "emulated":
         here = {
@@ -42,7 +46,7 @@ def use_device(
         with config.set({f"cuda.{key}": value for key, value in here.items()}):
             yield "cpu" if kind == "host" else "cuda:0"
         return
-    runtime = EmulatedRuntime(seed)
+    runtime = EmulatedRuntime(seed, on_undefined=on_undefined)
     options.setdefault("encode", "device")
     backend = CudaBackend(runtime, placement=ALWAYS, device_decode=device_decode, **options)
     with (

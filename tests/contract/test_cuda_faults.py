@@ -78,15 +78,15 @@ def test_words_of_kernels_become_errors() -> None:
     steps.scatter(steps.decode(steps.fetch(wave)))
     none = 2**64 - 1
     job, decoder = stored.job(stored.plan()), steps._decoder
-    raise_first(job, decoder, [none, none, none])
+    raise_first(job, decoder, [none, none, none], [])
     with pytest.raises(ChunkDecodeError, match="zstd: on the device: the decoder reported"):
-        raise_first(job, decoder, [2, none, none])
+        raise_first(job, decoder, [2, none, none], [])
     with pytest.raises(ChecksumError, match=r"'a/c/1'.*on the device"):
-        raise_first(job, decoder, [2, 1, none])
+        raise_first(job, decoder, [2, 1, none], [])
     with pytest.raises(DeviceError, match="chunk 3 of the call: the plan reaches outside"):
-        raise_first(job, decoder, [none, none, 3])
+        raise_first(job, decoder, [none, none, 3], [])
     with pytest.raises(IndexError):
-        raise_first(job, decoder, [77, none, none])
+        raise_first(job, decoder, [77, none, none], [])
     steps.finish()
     del steps, decoder
     backend.runtime.close()

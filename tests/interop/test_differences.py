@@ -14,6 +14,7 @@ import pytest
 
 import cuzarr
 from cuzarr import errors
+from tests.devices import use_device
 
 zarr = pytest.importorskip("zarr", minversion="3.4")
 pytestmark = pytest.mark.interop
@@ -175,3 +176,29 @@ def test_scalar_map() -> None:
     assert bytes(z.store.get("c/0")) == b"\xff\x05\x07"
     with pytest.raises(ValueError, match="scalar_map"):
         cuzarr.codecs.CastValue(data_type="uint8", scalar_map={"both": {}})
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("dtype", ["?", "<U1"])
+def test_bytes_that_are_no_boolean_or_no_text(
+    dtype: str, zarr_format: Any, device_kind: str, tmp_path: Path
+) -> None:
+    raw = b"\1\7" if dtype == "?" else np.array([ord("a"), 0x110000], "<u4").tobytes()
+    zarr.create_array(
+        tmp_path, shape=(4,), chunks=(2,), dtype=dtype, compressors=None, zarr_format=zarr_format
+    )
+    key = "c/1" if zarr_format == 3 else "1"
+    chunk = tmp_path / key
+    chunk.parent.mkdir(exist_ok=True)
+    chunk.write_bytes(raw)
+    theirs, zero = zarr.open_array(tmp_path), np.zeros((), dtype)
+    assert theirs[...].tobytes().endswith(raw)
+    with use_device(device_kind if dtype == "?" else "host") as device:  # texts have no other place
+        ours = cuzarr.open_array(tmp_path, device=device)
+        for use in (lambda: ours[...], lambda: ours.__setitem__(2, zero)):
+            with pytest.raises(errors.ChunkDecodeError) as caught:
+                use()
+            assert caught.value.key == key
+    assert chunk.read_bytes() == raw
+    theirs[2] = zero
+    assert chunk.read_bytes() == zero.tobytes() + raw[len(raw) // 2 :]

@@ -156,6 +156,11 @@ class WaveDecoder:
         # header may name another codec than the metadata) take what they find.
         self._temp_limit = max(temp * self.wave_chunks, shared.budget // (2 * depth))
 
+    def leave_to_host(self, why: str) -> None:
+        """Have the host decode every wave that is fetched from now on."""
+        self._why_host = why
+        self._plan_waves(self._depth)
+
     def fetch(self, wave: Wave, *, ahead: bool = False) -> Fetched:
         """Start the reading of a wave; ``ahead``: in the background."""
         shared = self._shared

@@ -54,20 +54,34 @@ class FirstBad:
         "a boolean is neither 0 nor 1",
     )
     DECODER, CHECKSUM, BOUNDS, BOOLEANS = 0, 1, 2, 4
+    NONE = 2**64 - 1  #: no chunk is bad
     NBYTES = 40
 
     def __init__(self, runtime: Runtime, stream: Stream) -> None:
+        self._runtime = runtime
         self._buffer: DeviceBuffer = runtime.alloc(self.NBYTES, stream)
-        runtime.memset(self._buffer.ptr, 0xFF, self.NBYTES, stream)
         self.pointer = self._buffer.ptr
+        self.forget(stream)
         self.decoder, self.checksum, self.bounds, self.values, self.booleans = (
             self.pointer + 8 * i for i in range(5)
         )
+
+    def forget(self, stream: Stream) -> None:
+        """Queue that no chunk is bad."""
+        self._runtime.memset(self.pointer, 0xFF, self.NBYTES, stream)
 
     @staticmethod
     def parse(raw: npt.NDArray[np.uint8]) -> list[int]:
         """Return the words from their downloaded bytes."""
         return [int(word) for word in raw.view(np.uint64)]
+
+    @classmethod
+    def refusal(cls, words: list[int]) -> str:
+        """Say why the device refused a chunk that the host may decode, or return ""."""
+        kind = words.index(min(words))
+        if min(words) == cls.NONE or kind not in (cls.DECODER, cls.CHECKSUM):
+            return ""
+        return f"on the device: {cls.CAUSES[kind]}"
 
 
 class DeviceDecode:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gc
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from cuzarr.cuda.decoder import Fetched, Prepared, WaveDecoder
 from cuzarr.cuda.device_decode import FirstBad
 from cuzarr.cuda.memory import Tables
 from cuzarr.cuda.rows import DeviceView, RowCopy, c_strides, split_rows
-from cuzarr.cuda.runtime import DeviceArray, Runtime, Stream
+from cuzarr.cuda.runtime import DeviceArray, Stream
 from cuzarr.cuda.shared import Shared
 from cuzarr.cuda.streams import Lane
 from cuzarr.engine.batch import Job, Wave
@@ -36,7 +37,6 @@ from cuzarr.errors import (
 )
 
 _POINT_BYTES = 16  # of lists, per point
-_NONE = 2**64 - 1  # no chunk is bad
 _CHECK_GRID = 2048
 
 
@@ -98,19 +98,18 @@ class CudaReadPass:
         if last is not None:
             self._complete(last)
         assert self._lane is not None
-        stream, checked = self._lane.collect(), None
+        stream = self._lane.collect()
         if may_be_impossible(self._job.dtype) and self._decoder.waves:
             view = DeviceView(*self._shared.runtime.describe(self._out))
-            checked = check_booleans(self._shared.runtime, view, self._first_bad.booleans, stream)
+            check_booleans(self._shared, view, self._first_bad, stream)
         words = read_words(self._shared, stream, self._first_bad)
-        del checked
         lane, self._lane = self._lane, None
         self._shared.lanes.give(lane)
-        kind = words.index(min(words))
-        if min(words) < _NONE and kind in (FirstBad.DECODER, FirstBad.CHECKSUM):
-            decode_again(self._job, *self._decoder.key_of(words[kind]))
-            return self._on_host(f"on the device: {FirstBad.CAUSES[kind]}")
-        raise_first(self._job, self._decoder, words)
+        why = FirstBad.refusal(words)
+        if why:
+            decode_again(self._job, *self._decoder.key_of(min(words)))
+            return self._on_host(why)
+        raise_first(self._job, self._decoder, words, self._decoder.waves)
         return self._out
 
     def _on_host(self, why: str) -> DeviceArray:
@@ -190,17 +189,20 @@ def read_words(shared: Shared, stream: Any, first_bad: FirstBad) -> list[int]:
     return FirstBad.parse(raw)
 
 
-def raise_first(job: Job, decoder: WaveDecoder, words: list[int]) -> None:
+def raise_first(
+    job: Job, decoder: WaveDecoder, words: list[int], waves: Sequence[tuple[int, Wave]]
+) -> None:
     """Raise for the first chunk that a kernel reported, if any.
 
-    The chunk is decoded once more on the host, whose codecs name the fault exactly.
+    The chunk is decoded once more on the host, whose codecs name the fault exactly; one with
+    booleans that cannot be is looked for in ``waves``.
     """
     number = min(words)
-    if number == _NONE:
+    if number == FirstBad.NONE:
         return
     kind = words.index(number)
     if kind == FirstBad.BOOLEANS:
-        name_the_chunk(job, decoder)
+        name_the_chunk(job, waves)
         return
     if kind == FirstBad.BOUNDS:
         raise DeviceError(f"chunk {number} of the call: {FirstBad.CAUSES[kind]}")
@@ -217,12 +219,12 @@ def raise_first(job: Job, decoder: WaveDecoder, words: list[int]) -> None:
     raise error(key, name, f"on the device: {FirstBad.CAUSES[kind]}")
 
 
-def name_the_chunk(job: Job, decoder: WaveDecoder) -> None:
+def name_the_chunk(job: Job, waves: Sequence[tuple[int, Wave]]) -> None:
     """Decode all chunks by the codec chain, which raises for what no element may be.
 
     It may not: another pass writes to other parts of the same result.
     """
-    for _, wave in decoder.waves:
+    for _, wave in waves:
         for row in np.flatnonzero(wave.present):
             decode_again(job, wave, int(row))
 
@@ -237,18 +239,17 @@ def decode_again(job: Job, wave: Wave, row: int) -> str:
     return key
 
 
-def check_booleans(runtime: Runtime, array: DeviceView, word: int, stream: Stream) -> Any:
-    """Queue the check of a result; returns what must outlive it."""
+def check_booleans(shared: Shared, array: DeviceView, first_bad: FirstBad, stream: Stream) -> None:
+    """Queue the check of an array, all of whose bytes were written on ``stream``."""
+    runtime, tables = shared.runtime, Tables(shared.runtime, shared.table_slabs, stream)
     n, axes = math.prod(array.shape), np.array([array.shape, array.strides], np.int64).T
     if array.strides == c_strides(array.shape, 1):
         axes = np.array([[n, 1]], np.int64)
-    axes = np.ascontiguousarray(axes)
-    table = runtime.alloc(axes.nbytes, stream)
-    runtime.upload(table.ptr, axes, axes.nbytes, stream)
-    args = (np.uint64(array.pointer), np.uint64(table.ptr), np.int32(len(axes)), np.int64(n),
-            np.uint64(word))  # fmt: skip
+    at = tables.add(axes)
+    tables.send()
+    args = (np.uint64(array.pointer), tables.pointer(at), np.int32(len(axes)), np.int64(n),
+            np.uint64(first_bad.booleans))  # fmt: skip
     runtime.launch("check_booleans", max(1, min(_CHECK_GRID, -(-n // 2048))), 256, args, stream)
-    return table, axes
 
 
 def settle(shared: Shared, lane: Lane, caller: Any) -> None:

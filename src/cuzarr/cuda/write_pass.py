@@ -11,7 +11,8 @@
    of its own, so that the device compresses one while another is downloaded and a third is stored.
 
 Where device memory is short, a wave waits until those before it are done, and is halved then; one
-that could be compressed but not put together is encoded on the host.
+that could be compressed but not put together is encoded on the host. Where the device refuses a
+chunk that is written in part, the chunks are built anew from what the host decodes.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cuzarr.codecs.base import Bytes
+from cuzarr.codecs.impossible import may_be_impossible
 from cuzarr.cuda.decoder import WaveDecoder
 from cuzarr.cuda.device_decode import FirstBad
 from cuzarr.cuda.device_encode import DeviceEncode, Reported
@@ -32,7 +34,7 @@ from cuzarr.cuda.encode_steps import EncodeMode
 from cuzarr.cuda.encoder import EncodePlan, placing
 from cuzarr.cuda.host_encode import encode_on_host
 from cuzarr.cuda.memory import Slab, Tables, align
-from cuzarr.cuda.read_pass import fill_bytes, raise_first, read_words, settle
+from cuzarr.cuda.read_pass import check_booleans, fill_bytes, raise_first, settle
 from cuzarr.cuda.rows import ChunkLayout, DeviceView, RowCopy, split_rows
 from cuzarr.cuda.runtime import DeviceBuffer, Event, Stream
 from cuzarr.cuda.shared import Shared
@@ -56,6 +58,7 @@ class Piece:
     turn: int
     small: Slab  #: holds the words of FirstBad, then what the device steps reported
     steps: DeviceEncode | None
+    read: list[tuple[int, Wave]]  #: what was fetched for it
     done: Event | None = None
     slab: Slab | None = None  #: of chunks that the host encodes
     memory: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
@@ -117,6 +120,7 @@ class CudaWritePass:
         self._turn = 0
         self._flying: list[Piece] = []
         self._waiting = 0  # gathered waves of which nothing is under way
+        self._refused = False  # the host decodes what is written in part
 
     def gather(self, wave: Wave) -> Gathered:
         """Queue the building of a wave's chunks, and what makes them ready to be encoded."""
@@ -146,12 +150,11 @@ class CudaWritePass:
         return EncodedWave(gathered.wave, gathered.values, gathered.shards, release)
 
     def finish(self) -> None:
-        """Wait and raise the first error."""
-        assert self._lane is not None
-        words = read_words(self._shared, self._lane.collect(), self._first_bad)
+        """Wait; ``encode`` has raised what there was."""
         lane, self._lane = self._lane, None
+        assert lane is not None
+        lane.drain()
         self._shared.lanes.give(lane)
-        raise_first(self._job, self._decoder, words)
 
     def abort(self) -> None:
         """Stop, and order the caller's stream behind what is queued: it reads the value."""
@@ -210,10 +213,12 @@ class CudaWritePass:
         """Build the chunks of a wave, and queue their compression or their download."""
         runtime, lane, shared = self._shared.runtime, self._lane, self._shared
         assert lane is not None
-        n = len(wave)
+        n, read = len(wave), len(self._decoder.waves)
         turn = 1 + self._turn % self._plan.depth
         images = runtime.alloc(n * self._stride, self._work)
-        if self._stride != self._layout.nbytes:  # a download takes what is between them along
+        # A download takes what is between them along; booleans are looked through before the value
+        # is there.
+        if self._stride != self._layout.nbytes or may_be_impossible(self._job.dtype):
             runtime.memset(images.ptr, 0, n * self._stride, self._work)
         steps, work = None, self._work
         if self._plan.device:
@@ -226,7 +231,7 @@ class CudaWritePass:
         self._build(wave, images)
         words = align(FirstBad.NBYTES)
         small = shared.table_slabs.take(words + (0 if steps is None else steps.report_bytes))
-        piece = Piece(wave, first, images, turn, small, steps)
+        piece = Piece(wave, first, images, turn, small, steps, self._decoder.waves[read:])
         self._flying.append(piece)
         self._turn += 1
         runtime.download(
@@ -276,14 +281,24 @@ class CudaWritePass:
         self._decoder.run(decoded)
         copy.launch(decoded.tables, launch, decoded.base, self._work)
         self._decoder.release(prepared, decoded)
+        if may_be_impossible(native):
+            written = DeviceView(images.ptr, (len(rows) * self._stride,), (1,), native)
+            check_booleans(self._shared, written, self._first_bad, self._work)
 
     # ---- encoding
 
     def _finish_piece(self, gathered: Gathered, piece: Piece) -> None:
-        """Wait for a piece and put its values where they belong."""
-        runtime, shared = self._shared.runtime, self._shared
+        """Wait for a piece and put its values where they belong, or have it built anew."""
+        runtime = self._shared.runtime
         runtime.wait_event(piece.done)
-        raise_first(self._job, self._decoder, FirstBad.parse(piece.small.array[: FirstBad.NBYTES]))
+        words = FirstBad.parse(piece.small.array[: FirstBad.NBYTES])
+        why = FirstBad.refusal(words)
+        if why:
+            self._leave_to_host(why)
+            gathered.rest.appendleft((piece.first, piece.wave))
+            self._let_go(piece)
+            return
+        raise_first(self._job, self._decoder, words, piece.read)
         values = None
         if piece.steps is not None:
             report = piece.small.array[align(FirstBad.NBYTES) :]
@@ -297,9 +312,25 @@ class CudaWritePass:
             values = encode_on_host(self._job.chain, piece.wave, piece.memory, self._stride, fill)
             why = self._plan.why or "no device memory"
             self._report(f"encode {self._plan.steps.names}", "host", why, len(values))
-            if piece.slab is not None:
-                shared.slabs.give(piece.slab, None)
         gathered.values[piece.first : piece.first + len(values)] = values
+        self._let_go(piece)
+
+    def _leave_to_host(self, why: str) -> None:
+        """Have the host decode what is built from now on.
+
+        The words are those of the call so far, so pieces that are under way say the same: they are
+        built anew as well, and those after them begin with no chunk that is bad.
+        """
+        if not self._refused:
+            self._refused = True
+            self._decoder.leave_to_host(why)
+            self._first_bad.forget(self._work)
+
+    def _let_go(self, piece: Piece) -> None:
+        """Give the memory of a piece back, after its streams are done with it."""
+        runtime, shared = self._shared.runtime, self._shared
+        if piece.slab is not None:
+            shared.slabs.give(piece.slab, None)
         shared.table_slabs.give(piece.small, None)
         # The images belong to the first stream, the rest of the piece's memory to its own.
         runtime.stream_wait(self._work, runtime.record(self._stream_of(piece)))
