@@ -20,6 +20,7 @@ import pytest
 
 from cuzarr.config import config
 from cuzarr.cuda.probe import probe
+from tests.emulation.runtime import OPEN
 
 hypothesis.settings.register_profile("cuzarr", deadline=None)
 hypothesis.settings.load_profile("cuzarr")
@@ -40,6 +41,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "device_kind" in metafunc.fixturenames:
         picked = metafunc.config.getoption("--device")
         metafunc.parametrize("device_kind", [picked] if picked else ["host", "emulated"])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Close the emulated devices that a test left open: they do what is queued, and are checked.
+
+    They share one memory and a history of its bytes, which are kept until the last one is closed.
+    """
+    for runtime in list(OPEN):
+        runtime.close(check=runtime.scheduler.failure is None, held=False)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -45,6 +45,7 @@ from tests.emulation.device import (
 from tests.emulation.nvcomp import EmulatedNvComp
 from tests.emulation.streams import Event, Scheduler, Stream
 
+OPEN: weakref.WeakSet[EmulatedRuntime] = weakref.WeakSet()  #: runtimes that were not closed
 _ARGUMENT = {"p": np.uint64, "Q": np.uint64, "q": np.int64, "I": np.uint32, "i": np.int32,
              "f": np.float32, "d": np.float64}  # fmt: skip
 
@@ -99,6 +100,10 @@ class EmulatedRuntime:
         self.arch = arch
         self.device = device(kernels)
         self.device.join()
+        # One that is dropped without being closed must not keep the history of all others.
+        self._leave = weakref.finalize(self, self.device.leave)
+        self._leave.atexit = False
+        OPEN.add(self)
         early = 0.0 if seed == 0 else (0.0, 0.1, 0.5, 1.0)[seed % 4]
         self.scheduler = Scheduler(self.device, self, seed, early)
         self.nvcomp = EmulatedNvComp(self, on_undefined=on_undefined) if nvcomp else None
@@ -332,19 +337,23 @@ class EmulatedRuntime:
             for stream in self.scheduler.streams:
                 self.scheduler.host_wait(self.scheduler.record(stream))
 
-    def close(self, *, check: bool = True) -> None:
-        """Run what is left, then raise for the first error and for memory that is still held."""
+    def close(self, *, check: bool = True, held: bool = True) -> None:
+        """Run what is left, then raise for the first error and for memory that is still held.
+
+        ``check=False`` does neither, ``held=False`` lets memory be held.
+        """
         if self.closed:
             return
         try:
             if check:
                 self.synchronize()
-                held = [f"{b.nbytes} bytes allocated at {b.site}" for b in self._live]
-                if held:
-                    raise EmulationError("device memory still held at close: " + "; ".join(held))
+                sites = [f"{b.nbytes} bytes allocated at {b.site}" for b in self._live]
+                if held and sites:
+                    raise EmulationError("device memory still held at close: " + "; ".join(sites))
         finally:
             self.closed = True
-            self.device.leave()
+            OPEN.discard(self)
+            self._leave()
 
     @contextmanager
     def entered(self, stream: Stream | None = None) -> Iterator[None]:
