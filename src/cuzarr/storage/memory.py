@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self
 
@@ -85,7 +85,7 @@ class MemoryStore(ByKey):
     def set(self, key: str, value: BytesLike) -> None:
         """Write one whole object."""
         self._check_writable(key)
-        copy = bytes(byte_view(value, self, key))
+        copy = bytes(self._view(value, key))
         with self._lock:
             self.store_dict[key] = copy
 
@@ -118,7 +118,7 @@ class MemoryStore(ByKey):
                 value = self.store_dict[key]
             except KeyError:
                 return None
-        return byte_view(value, self, key).nbytes
+        return self._view(value, key).nbytes
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Every key under ``prefix`` ("" = all), as they were at the time of the call."""
@@ -136,7 +136,7 @@ class MemoryStore(ByKey):
         except KeyError:
             return None, Status.MISSING
         if type(value) is not bytes:
-            value = byte_view(value, self, key)
+            value = self._view(value, key)
         if start == 0 and length < 0:
             return value, Status.OK
         bounds = span(len(value), start, length)
@@ -144,29 +144,49 @@ class MemoryStore(ByKey):
             return None, Status.SHORT
         return memoryview(value)[bounds[0] : bounds[1]], Status.OK
 
+    def _view(self, value: Any, key: str) -> memoryview:
+        """Return the bytes of a value."""
+        return byte_view(value, self, key)
+
     def _reading(self) -> AbstractContextManager[Any]:
         return nullcontext() if type(self.store_dict) is dict else self._lock
 
 
 class GpuMemoryStore(MemoryStore):
-    """A memory store that also takes arrays of a device as values, which are copied to the host.
+    """A memory store whose values may be arrays of a device, by the name that zarr-python uses.
 
-    Encoded bytes are kept in host memory, from where arrays on any device are read; what is to
-    stay on a device is the matter of :class:`~cuzarr.DeviceStore`.
+    **Bytes that are written lie in host memory**, wherever they come from: ``set`` and
+    :meth:`from_dict` copy them there, and arrays on any device are read from there. (zarr-python
+    keeps them on the GPU.) What is to stay on a device is the matter of
+    :class:`~cuzarr.DeviceStore`, which also decodes there.
+
+    Parameters
+    ----------
+    store_dict : MutableMapping, optional
+        Keys to bytes, to buffers of zarr-python (``zarr.buffer.gpu.Buffer`` or any other), or to
+        arrays of CuPy. It is kept, not copied: a value on a device stays there until its key is
+        written, and every read of it is a download. A new ``dict`` by default.
+    read_only : bool
+        Refuse writes.
     """
 
     @classmethod
-    def from_dict(cls, store_dict: MutableMapping[str, Any]) -> Self:
-        """Return a store of a mapping's values, which are copied."""
+    def from_dict(cls, store_dict: Mapping[str, Any]) -> Self:
+        """Return a store of a mapping's values, which are copied to host memory."""
         store = cls()
         for key, value in store_dict.items():
             store.set(key, value)
         return store
 
-    def set(self, key: str, value: Any) -> None:
-        """Write one whole object: bytes, a buffer of zarr-python, or an array of CuPy."""
+    def __str__(self) -> str:
+        return f"gpumemory://{id(self.store_dict)}"
+
+    def __repr__(self) -> str:
+        return f"GpuMemoryStore({str(self)!r})"
+
+    def _view(self, value: Any, key: str) -> memoryview:
         if hasattr(value, "as_numpy_array"):
             value = value.as_numpy_array()
-        if hasattr(value, "__cuda_array_interface__"):
+        elif hasattr(value, "__cuda_array_interface__") and hasattr(value, "get"):
             value = value.get()
-        super().set(key, value)
+        return super()._view(value, key)
