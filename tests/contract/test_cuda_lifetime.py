@@ -77,7 +77,7 @@ def test_nothing_survives_a_backend(work: Any, closed: bool, options: dict[str, 
         if closed:
             close(backend)
         del backend
-    assert alive() == before
+    assert alive() <= before  # what earlier tests left may go meanwhile
 
 
 def test_nothing_survives_arrays() -> None:
@@ -89,7 +89,7 @@ def test_nothing_survives_arrays() -> None:
             z.resize((80,))
             found = z.boxes([[0], [30]], (9,)), z.oindex[[3, 70]], z.to_device("cpu")[...]
             del z, found
-    assert alive() == before
+    assert alive() <= before  # what earlier tests left may go meanwhile
 
 
 def test_a_test_leaves_no_device_and_no_history_behind() -> None:
