@@ -22,11 +22,6 @@ class Description(Selections):
     """The part of :class:`~cuzarr.Array` that needs neither the store nor a device."""
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of each dimension."""
-        return self._spec.shape
-
-    @property
     def dtype(self) -> np.dtype[Any]:
         """Data type of the elements."""
         return self._spec.dtype if self._cast is None else self._cast
@@ -83,17 +78,17 @@ class Description(Selections):
     @property
     def read_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
         """Lengths of the chunks along each dimension, the last one cut at the edge."""
-        return tuple(map(_cut, self.shape, self._target.grid))
+        return tuple(map(_cut, self._spec.shape, self._target.grid))
 
     @property
     def write_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
         """Lengths of the stored objects along each dimension: shards, where there are."""
-        return tuple(map(_cut, self.shape, self._spec.grid))
+        return tuple(map(_cut, self._spec.shape, self._spec.grid))
 
     @property
     def cdata_shape(self) -> tuple[int, ...]:
         """Number of chunks along each dimension."""
-        return grid_shape(self.shape, self._target.grid)
+        return grid_shape(self._spec.shape, self._target.grid)
 
     @property
     def nchunks(self) -> int:

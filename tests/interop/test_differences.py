@@ -153,29 +153,6 @@ def test_metadata_as_documents() -> None:
             assert list(np.atleast_1d(theirs.metadata.to_dict()[name])) == list(
                 np.atleast_1d(ours.metadata.to_dict()[name])
             )
-    for zarr_format in (2, 3):
-        root = cuzarr.create_group({}, zarr_format=zarr_format, attributes={"a": 1})
-        root.create_array("x/y", shape=(2,), dtype="i4")
-        assert root.metadata.to_dict()["attributes"] == {"a": 1}
-        assert root.metadata.consolidated_metadata is None
-        found = cuzarr.consolidate_metadata(root.store).metadata.consolidated_metadata
-        assert found is not None
-        assert list(found.metadata) == ["x", "x/y"]
-        assert found.metadata["x/y"].shape == (2,)
-        assert found.to_dict()["kind"] == "inline"
-
-
-def test_scalar_map() -> None:
-    maps = {"encode": {-1: 255}, "decode": [[255, -1]]}
-    codec = cuzarr.codecs.CastValue(data_type="uint8", scalar_map=maps)
-    z = cuzarr.create_array(
-        {}, shape=(3,), dtype="i4", filters=[codec], fill_value=0, compressors=None
-    )
-    z[...] = [-1, 5, 7]
-    assert z[...].tolist() == [-1, 5, 7]
-    assert bytes(z.store.get("c/0")) == b"\xff\x05\x07"
-    with pytest.raises(ValueError, match="scalar_map"):
-        cuzarr.codecs.CastValue(data_type="uint8", scalar_map={"both": {}})
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])

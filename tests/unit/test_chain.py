@@ -195,6 +195,7 @@ def test_errors_of_encoding() -> None:
     with pytest.raises(ChunkEncodeError, match="cannot encode chunk 'k': failing serializer: odd"):
         chain.encode("k", values)
     inner = ChunkEncodeError("", "zstd", "cause")
-    chain = CodecChain.bind([BytesCodec(), Failing(inner)], chunk_type())
-    with pytest.raises(ChunkEncodeError, match="cannot encode chunk 'k': zstd: cause"):
-        chain.encode("k", values)
+    for codecs in ([BytesCodec(), Failing(inner)], [FailingSerializer(inner)]):
+        chain = CodecChain.bind(codecs, chunk_type())
+        with pytest.raises(ChunkEncodeError, match="cannot encode chunk 'k': zstd: cause"):
+            chain.encode("k", values)

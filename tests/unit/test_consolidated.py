@@ -186,6 +186,22 @@ def test_a_part_of_a_hierarchy(zarr_format: Any) -> None:
         cuzarr.consolidate_metadata(store, "nothing")
 
 
+@formats
+def test_what_the_metadata_of_a_group_say(zarr_format: Any) -> None:
+    store, root = hierarchy(zarr_format)
+    assert root.metadata.consolidated_metadata is None
+    assert root.metadata.to_dict()["attributes"] == {"title": "t"}
+    found = cuzarr.consolidate_metadata(store).metadata.consolidated_metadata
+    assert found is not None
+    assert sorted(found.metadata) == ALL
+    assert found.metadata["b/c/x"] == root["b/c/x"].metadata
+    assert found.to_dict()["kind"] == "inline"
+    assert sorted(found.to_dict()["metadata"]) == ALL
+    document = root["b/c/x"].metadata.to_dict()
+    assert document["attributes"] == {"units": "K"}
+    assert (document["shape"], document["zarr_format"]) == ([2], zarr_format)
+
+
 def test_another_key_in_v2() -> None:
     store, _ = hierarchy(2)
     cuzarr.consolidate_metadata(store, metadata_key="meta.json")

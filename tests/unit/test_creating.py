@@ -60,6 +60,13 @@ def test_spellings_of_h5py() -> None:
         root.require_dataset("a", 5, "f4", True)
 
 
+def test_other_spellings() -> None:
+    z = cuzarr.group().create_array("a", shape=6, dtype="i4", chunk_shape=(2,))
+    assert z.chunks == (2,)
+    plain = cuzarr.zeros(3, dtype="i4", zarr_format=2, object_codec=None)
+    assert plain.filters is None
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
@@ -140,6 +147,8 @@ def test_like_of_others() -> None:
     z = cuzarr.ones_like(DATA)
     assert (z.shape, z.dtype, z[0, 0]) == (DATA.shape, DATA.dtype, 1)
     assert cuzarr.empty_like([1.5, 2.5]).dtype == "f8"
+    assert cuzarr.zeros_like(Stored((2, 8))).chunks == (2, 8)
+    assert cuzarr.zeros_like(Stored(((2, 4), (3, 5)))).chunks == (6, 8)  # those of dask
     root = cuzarr.group(zarr_format=2)
     a = cuzarr.zeros((4, 4), chunks=(2, 2), zarr_format=3)
     for name in ("zeros_like", "ones_like", "empty_like", "full_like"):
@@ -172,23 +181,42 @@ def test_from_array(zarr_format: Any) -> None:
     assert np.array_equal(d[...], DATA)
 
 
+class Stored:
+    """An array of another library, which notes the bytes of each read."""
+
+    shape, dtype = (6, 8), np.dtype("i4")
+
+    def __init__(self, chunks: Any) -> None:
+        self.chunks = chunks
+        self.sizes: list[int] = []
+
+    def __getitem__(self, key: Any) -> Any:
+        found = np.arange(48, dtype="i4").reshape(6, 8)[key]
+        self.sizes.append(found.nbytes)
+        return found
+
+
+class Unequal(Stored):
+    """One that refuses to tell the shape of its chunks, as zarr-python's of several lengths."""
+
+    def __init__(self) -> None:
+        self.sizes = []
+
+    @property
+    def chunks(self) -> Any:
+        raise NotImplementedError
+
+    read_chunk_sizes = ((2, 4), (8,))
+
+
 def test_copies_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stored source is never read as a whole."""
-    sizes: list[int] = []
-
-    class Source:
-        shape, dtype, chunks = (6, 8), np.dtype("i4"), (2, 8)
-
-        def __getitem__(self, key: Any) -> Any:
-            found = np.arange(48, dtype="i4").reshape(6, 8)[key]
-            sizes.append(found.nbytes)
-            return found
-
     monkeypatch.setattr(cuzarr.Array.regions, "__defaults__", (64,))
-    z = cuzarr.array(Source())
-    assert z.chunks == (2, 8)
-    assert np.array_equal(z[...], np.arange(48).reshape(6, 8))
-    assert sizes == [64, 64, 64]
+    for source, options in ((Stored((2, 8)), {}), (Unequal(), {"chunks": (2, 8)})):
+        z = cuzarr.array(source, **options)
+        assert z.chunks == (2, 8)
+        assert np.array_equal(z[...], np.arange(48).reshape(6, 8))
+        assert source.sizes == [64, 64, 64]
 
 
 def test_write_empty_chunks() -> None:

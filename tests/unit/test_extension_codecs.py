@@ -10,6 +10,7 @@ import pytest
 
 import cuzarr
 from cuzarr.codecs.base import ChunkType
+from cuzarr.codecs.cast_value import CastValueCodec
 from cuzarr.codecs.casting import cast
 from cuzarr.codecs.chain import CodecChain
 from cuzarr.codecs.registry import build_codec
@@ -270,6 +271,18 @@ def test_scalar_maps_come_first() -> None:
     np.testing.assert_array_equal(found, [np.nan, np.inf, -np.inf, 1.5, 7])
     with pytest.raises(ValueError, match="nan has no integer value"):
         casted("<f8", fill=np.nan, data_type="uint8", out_of_range="clamp")
+
+
+def test_scalar_maps_may_be_mappings() -> None:
+    maps = {"encode": {-1: 255}, "decode": [[255, -1]]}
+    codec = CastValueCodec(data_type="uint8", scalar_map=maps)
+    z = cuzarr.create_array(None, shape=3, dtype="i4", filters=[codec], compressors=None)
+    z[...] = [-1, 5, 7]
+    assert z[...].tolist() == [-1, 5, 7]
+    assert bytes(z.store.get("c/0")) == b"\xff\x05\x07"
+    for wrong in ({"both": {}}, {"encode": 3}, [[-1, 255]]):
+        with pytest.raises(ValueError, match="scalar_map"):
+            CastValueCodec(data_type="uint8", scalar_map=wrong)  # type: ignore[arg-type]
 
 
 def test_configuration_of_cast_value() -> None:

@@ -114,6 +114,16 @@ def test_a_missing_format_is_named() -> None:
     assert isinstance(nodes.read_array(store, "a", 2), ArraySpec)
 
 
+def test_a_name_much_like_one_that_is_there_is_named() -> None:
+    root = cuzarr.group({})
+    root.create_array("sub/temperature", shape=3, dtype="i4")
+    for path, near in (("sub/temprature", "temperature"), ("subb", "sub")):
+        with pytest.raises(ArrayNotFoundError, match=f"did you mean '{near}'"):
+            cuzarr.open_array(root.store, path=path, mode="r")
+    with pytest.raises(ArrayNotFoundError, match="no array at 'sub/wind' in [^;]*$"):
+        cuzarr.open_array(root.store, path="sub/wind", mode="r")
+
+
 def test_attributes_alone_are_no_node() -> None:
     store = MemoryStore({".zattrs": b"{}"})
     assert nodes.find_node(store, "") is None

@@ -13,6 +13,7 @@ import pytest
 from numcodecs.abc import Codec
 
 import cuzarr
+from cuzarr.codecs import numcodecs as by_name
 from cuzarr.codecs import registry
 from cuzarr.codecs.base import BytesBytesCodec
 from cuzarr.errors import ChunkDecodeError, MetadataError, UnknownCodecError
@@ -177,6 +178,29 @@ def test_a_codec_that_needs_another_package_says_which(monkeypatch: pytest.Monke
     ):
         with pytest.raises(UnknownCodecError, match=r"pip install 'numcodecs\[pcodec\]'"):
             cuzarr.create_array({}, shape=SHAPE, dtype="f8", **options)
+
+
+def test_codecs_by_the_names_of_zarr_python() -> None:
+    z = cuzarr.create_array(
+        None, shape=SHAPE, dtype="f8", filters=by_name.FixedScaleOffset(offset=0, scale=8),
+        compressors=[by_name.LZ4(acceleration=2), by_name.CRC32()],
+    )  # fmt: skip
+    z[...] = np.round(FLOATS)
+    np.testing.assert_array_equal(cuzarr.open_array(z.store)[...], np.round(FLOATS))
+    assert [codec.name for codec in z.compressors] == ["numcodecs.lz4", "numcodecs.crc32"]
+    assert z.compressors[0].configuration() == {"acceleration": 2}
+    assert by_name.LZ4.__qualname__ == "LZ4"
+    assert {name for name in by_name.__all__ if not callable(getattr(by_name, name))} == set()
+    with pytest.raises(AttributeError, match="has no attribute 'LZ5'"):
+        _ = by_name.LZ5
+
+
+def test_a_name_whose_codec_needs_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered = numcodecs.registry.codec_registry
+    without = {name: cls for name, cls in registered.items() if name != "pcodec"}
+    monkeypatch.setattr(numcodecs.registry, "codec_registry", without)
+    with pytest.raises(AttributeError, match=r"codec PCodec: .*pip install 'numcodecs\[pcodec\]'"):
+        _ = by_name.PCodec
 
 
 def test_unknown_codecs_and_wrong_configurations() -> None:

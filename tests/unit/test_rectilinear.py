@@ -12,6 +12,7 @@ import pytest
 
 import cuzarr
 from cuzarr.errors import BoundsCheckError, ChunkDecodeError, MetadataError, UnequalChunksError
+from cuzarr.experimental import ChunkGrid, ChunkSpec
 from cuzarr.meta.edges import Edges
 from tests.devices import to_numpy, use_device
 
@@ -193,6 +194,88 @@ def test_many_chunks_in_few_bytes() -> None:
     assert huge.nchunks == 2**60 - 2
     assert huge[2**59 : 2**59 + 4].tolist() == [0] * 4
     assert huge[:3].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("step", [4, 7, 11, -5, -1])
+def test_steps_over_many_short_chunks(step: int, device: str) -> None:
+    values = np.arange(25)
+    z = cuzarr.create_array(
+        {}, shape=25, dtype="i8", chunks=[[1, 2] * 8 + [1]], fill_value=-1, device=device
+    )
+    z[::step] = values[::step]
+    expected = np.full(25, -1)
+    expected[::step] = values[::step]
+    np.testing.assert_array_equal(to_numpy(z[...]), expected)
+    z[...] = values
+    np.testing.assert_array_equal(to_numpy(z[::step]), values[::step])
+
+
+def test_the_grid_of_another_array() -> None:
+    made = {"dtype": "i4", "chunks": listed().metadata.grid}
+    assert cuzarr.create_array({}, shape=SHAPE, **made).write_chunk_sizes == ((3, 3, 4), (5, 7))
+    assert cuzarr.create_array({}, shape=(7, 6), **made).write_chunk_sizes == ((3, 3, 1), (5, 1))
+    with pytest.raises(MetadataError, match="the chunks cover 10 of 11 elements"):
+        cuzarr.create_array({}, shape=(11, 12), **made)
+
+
+def test_grids_that_say_what_they_are() -> None:
+    """As those in the metadata of zarr-python."""
+
+    class Grid:
+        def __init__(self, name: str, **configuration: Any) -> None:
+            self.document = {"name": name, "configuration": configuration}
+
+        def to_dict(self) -> dict[str, Any]:
+            return self.document
+
+    made = {"shape": SHAPE, "dtype": "i4"}
+    grid = Grid("rectilinear", kind="inline", chunk_shapes=[[[3, 2], 4], [5, 7]])
+    assert cuzarr.create_array({}, chunks=grid, **made).write_chunk_sizes == ((3, 3, 4), (5, 7))
+    assert cuzarr.create_array({}, chunks=Grid("regular", chunk_shape=[5, 4]), **made).chunks == (
+        5, 4,
+    )  # fmt: skip
+    with pytest.raises(MetadataError, match="the chunk grid 'hexagonal' is not supported"):
+        cuzarr.create_array({}, chunks=Grid("hexagonal"), **made)
+
+
+def test_chunk_grid_of_an_array() -> None:
+    z = cuzarr.create_array({}, shape=(10, 7), chunks=[[3, 7], [4, 3]], dtype="i4")
+    grid = ChunkGrid.from_metadata(z.metadata)
+    assert grid[1, 1] == ChunkSpec(
+        (slice(3, 10, 1), slice(4, 7, 1)), (7, 4)
+    )  # 4 and the rest is regular
+    assert [z[chunk.slices].shape for chunk in grid] == [(3, 4), (3, 3), (7, 4), (7, 3)]
+    assert [chunk.is_boundary for chunk in grid] == [False, True, False, True]
+    assert list(grid.iter_chunk_regions(origin=(1, 0))) == [grid[1, 0].slices, grid[1, 1].slices]
+    assert (grid.ndim, grid.is_regular, grid.grid_shape, grid.get_nchunks()) == (
+        2,
+        False,
+        (2, 2),
+        4,
+    )
+    assert grid[2, 0] is None
+    assert grid[-1, 0] is None
+    with pytest.raises(ValueError, match="1 coordinates for a grid of 2"):
+        grid[0]
+    with pytest.raises(ValueError, match="regular grids"):
+        _ = grid.chunk_shape
+    with pytest.raises(IndexError, match="of a grid of"):
+        grid.all_chunk_coords(origin=(1, 1), selection_shape=(2, 1))
+    assert list(grid.all_chunk_coords(origin=(1, 0))) == [(1, 0), (1, 1)]
+    assert ChunkGrid.from_sizes(5, (2,)).chunk_shape == (2,)
+    assert ChunkGrid.from_sizes(5, (2,)).is_regular
+    for shape, sizes in (((3,), (0,)), ((3,), ((1, 1),)), ((3,), (1, 1))):
+        with pytest.raises(ValueError, match="axis 0|chunk sizes"):
+            ChunkGrid.from_sizes(shape, sizes)
+
+
+def test_chunk_grid_of_another_shape() -> None:
+    grid = ChunkGrid.from_sizes((10, 7), ((3, 3, 4), 4))
+    assert grid.update_shape((12, 9)).chunk_sizes == ((3, 3, 4, 2), (4, 4, 1))
+    assert grid.update_shape((5, 0)).chunk_sizes == ((3, 2), ())
+    assert grid.chunk_sizes == ((3, 3, 4), (4, 3))
+    with pytest.raises(ValueError, match="1 lengths"):
+        grid.update_shape((3,))
 
 
 def test_shards_that_their_chunks_do_not_divide() -> None:
