@@ -110,9 +110,6 @@ class AwaitedStore(AsyncStore):
                 value = value[-suffix:]
         return prototype.buffer.from_bytes(value)
 
-    async def get_partial_values(self, prototype, key_ranges):
-        return [await self.get(key, prototype, wanted) for key, wanted in key_ranges]
-
     async def set(self, key, value):
         self.objects[key] = value.to_bytes()
 

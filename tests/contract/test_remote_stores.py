@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,15 +13,17 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 import cuzarr
 from cuzarr.config import config
-from cuzarr.errors import ChunkDecodeError, ReadOnlyError, StoreError
+from cuzarr.errors import ChunkDecodeError, MissingPackageError, ReadOnlyError, StoreError
 from cuzarr.storage import FsspecStore, LoggingStore, ObjectStore, WrapperStore, as_store
+from cuzarr.storage.base import RequestBatch, Status
 
 fsspec = pytest.importorskip("fsspec")
 MemoryFileSystem = pytest.importorskip("fsspec.implementations.memory").MemoryFileSystem
@@ -189,6 +194,122 @@ def test_errors_of_a_file_system_name_the_key() -> None:
         store.get("a/b")
 
 
+def test_a_file_system_that_answers_in_other_ways(tmp_path: Path) -> None:
+    class Odd(MemoryFileSystem):
+        """Knows no sizes, refuses ranges behind the end, and says that nothing is there."""
+
+        def info(self, path: str, **kwargs: Any) -> dict[str, Any]:
+            return {**super().info(path, **kwargs), "size": None}
+
+        def cat_file(self, path: str, start: Any = None, end: Any = None, **kwargs: Any) -> bytes:
+            data = super().cat_file(path, **kwargs)
+            if start is not None and start >= len(data):
+                raise OSError(22, "The requested range is not satisfiable")
+            if start == 1:
+                raise OSError(5, "Input/output error")
+            return data[slice(start, end)]
+
+        def find(self, path: str, *args: Any, **kwargs: Any) -> Any:
+            found = super().find(path, *args, **kwargs)
+            if not found:
+                raise FileNotFoundError(path)
+            return found
+
+    store = as_store(FsspecStore(Odd(), path=f"/{tmp_path.name}-odd"))
+    assert list(store.list()) == []
+    store.set("a/b", b"0123")
+    assert list(store.list()) == ["a/b"]
+    assert store.size("a/b") == 4
+    batch = RequestBatch.of(["a/b"] * 5, [0, 2, 4, 5, 1], [-1, -1, -1, -1, 2])
+    answer = store.get_many(batch)
+    assert [value and bytes(value) for value in answer.values] == [b"0123", b"23", b"", None, None]
+    assert answer.statuses.tolist()[2:] == [Status.OK, Status.SHORT, Status.ERRNO + 5]
+
+
+def test_stores_of_fsspec_as_objects(tmp_path: Path) -> None:
+    files = fsspec.filesystem("memory")
+    upath = SimpleNamespace(fs=files, path=f"/{tmp_path.name}-upath")  # of universal_pathlib
+    store = FsspecStore.from_upath(upath)
+    cuzarr.create_array(store, data=DATA, chunks=(20, 20))
+    assert repr(store) == f"FsspecStore('memory://{tmp_path.name}-upath')"
+    reader = store.with_read_only(True)
+    assert reader.read_only
+    assert reader != store
+    assert reader.with_read_only() == store
+    assert hash(reader.with_read_only()) == hash(store)
+    np.testing.assert_array_equal(cuzarr.open_array(reader, device="cpu")[...], DATA)
+    with pytest.raises(ReadOnlyError):
+        as_store(reader).set("k", b"")
+
+
+def test_a_file_system_that_waits_for_its_own_loop(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    cuzarr.create_array(tmp_path, data=DATA, chunks=(20, 20))
+    waiting = fsspec.filesystem("http", skip_instance_cache=True)
+    assert not waiting.asynchronous
+    with serve(Ranges, tmp_path) as url:
+        store = FsspecStore(waiting, path=url)
+        assert store.fs.asynchronous
+        np.testing.assert_array_equal(cuzarr.open_array(store, "r", device="cpu")[...], DATA)
+
+
+def test_stores_of_obstore_as_objects(tmp_path: Path) -> None:
+    obstore = pytest.importorskip("obstore.store")
+    store = ObjectStore(obstore.LocalStore(tmp_path))
+    adapted = as_store(store)
+    adapted.set("a/b", b"0123")
+    assert (tmp_path / "a" / "b").read_bytes() == b"0123"
+    adapted.delete(["a/b", "a/b", "nothing"])
+    assert not adapted.exists("a/b")
+    assert repr(store).startswith("ObjectStore(LocalStore(")
+    reader = store.with_read_only(True)
+    assert reader.read_only
+    assert reader != store
+    assert reader.with_read_only() == store
+    with pytest.raises(ReadOnlyError):
+        as_store(reader).set("k", b"")
+
+
+class Azure(Ranges):
+    """A container of Azure, which knows no ranges that are counted from the end."""
+
+    asked: ClassVar[list[str]] = []
+
+    def end_headers(self) -> None:
+        self.send_header("ETag", '"1"')
+        if self.command == "GET":
+            self.send_header("Last-Modified", self.date_time_string(0))
+        super().end_headers()
+
+    def answer(self) -> None:
+        self.asked.append(self.headers.get("Range") or self.headers.get("x-ms-range"))
+        super().answer()
+
+
+def test_the_end_of_an_object_in_azure(tmp_path: Path) -> None:
+    obstore = pytest.importorskip("obstore.store")
+    (tmp_path / "box").mkdir()
+    (tmp_path / "box" / "k").write_bytes(b"0123456789")
+    Azure.asked.clear()
+    with serve(Azure, tmp_path) as url:
+        azure = obstore.AzureStore(
+            "box", account_name="name", endpoint=url, skip_signature=True,
+            client_options={"allow_http": True},
+        )  # fmt: skip
+        answer = as_store(ObjectStore(azure)).get_many(RequestBatch.of(["k"] * 2, [-3, -20]))
+    assert bytes(answer.values[0] or b"") == b"789"
+    assert answer.statuses.tolist() == [Status.OK, Status.SHORT]
+    assert sorted(Azure.asked) == ["bytes=0-9", "bytes=7-9"]
+
+
+def test_obstore_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    obstore = pytest.importorskip("obstore.store")
+    store = as_store(ObjectStore(obstore.MemoryStore()))
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(MissingPackageError, match="needs the package obstore"):
+        store.get("k")
+
+
 def test_wrapper_and_log(caplog: pytest.LogCaptureFixture) -> None:
     class Counting(WrapperStore):
         keys = 0
@@ -207,6 +328,15 @@ def test_wrapper_and_log(caplog: pytest.LogCaptureFixture) -> None:
         cuzarr.open_array(logged, mode="r", device="cpu")[0, 0]
     assert logged.counter["get_many"] >= 1
     assert "get_many(1 requests)" in caplog.text
+
+
+def test_a_log_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    text = io.StringIO()
+    logged = LoggingStore({"k": b"0"}, "INFO", logging.StreamHandler(text))
+    with caplog.at_level("INFO"):
+        assert logged.get("k") == b"0"
+    assert ".get('k')" in text.getvalue()
+    assert caplog.text == ""
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -16,7 +16,12 @@ from cuzarr.abc.codec import BaseCodec
 from cuzarr.abc.metadata import Metadata
 from cuzarr.abc.store import Store
 from cuzarr.storage import as_store
-from cuzarr.storage.async_base import AsyncStore, Buffer
+from cuzarr.storage.async_base import (
+    AsyncStore,
+    Buffer,
+    RangeByteRequest,
+    default_buffer_prototype,
+)
 from cuzarr.storage.base import RequestBatch, Status
 from tests.contract.store_cases import AwaitedStore
 
@@ -142,6 +147,11 @@ def test_what_the_base_class_does() -> None:
         await store.set_if_not_exists("a/b", Buffer.from_bytes(b"no"))
         await store.set_if_not_exists("c", Buffer.from_bytes(b"yes"))
         assert await store.getsize("a/b") == 3
+        ranges = [("a/b", None), ("a/b", RangeByteRequest(1, 2)), ("d", None)]
+        found = await store.get_partial_values(default_buffer_prototype(), ranges)
+        assert [b"missing" if one is None else one.to_bytes() for one in found] == [
+            b"123", b"2", b"missing",
+        ]  # fmt: skip
         with pytest.raises(FileNotFoundError, match="d"):
             await store.getsize("d")
         assert not await store.is_empty("a")

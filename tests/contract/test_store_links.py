@@ -159,6 +159,14 @@ def test_links_that_lead_nowhere(linked: LocalStore, tmp_path: Path, key: str, f
     assert "broken" not in store.list()
 
 
+def test_nothing_is_written_below_a_link_that_leads_nowhere(linked: LocalStore, tmp_path: Path):
+    store = LocalStore(tmp_path / "root", follow_links=True)
+    with pytest.raises(StoreError, match=r"cannot write 'broken/x' in .*: File exists") as caught:
+        store.set("broken/x", b"new")
+    assert caught.value.errno == errno.EEXIST
+    assert (tmp_path / "root" / "broken").is_symlink()
+
+
 def test_a_link_is_seen_after_its_directory_was_deleted(linked: LocalStore, tmp_path: Path):
     """What was checked is forgotten when it is deleted."""
     assert linked.get("real/c/0") == b"chunk"

@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import sys
 from pathlib import Path
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from cuzarr.errors import InvalidKeyError, MissingPackageError, ReadOnlyError, StoreError
-from cuzarr.storage import LocalStore, MemoryStore, as_store
+from cuzarr.storage import GpuMemoryStore, LocalStore, MemoryStore, WrapperStore, as_store
 from cuzarr.storage.adapter import BatchAdapter
-from cuzarr.storage.base import RequestBatch, Status
+from cuzarr.storage.async_base import Buffer
+from cuzarr.storage.base import RequestBatch, Status, Values
+from cuzarr.storage.located import locate
 from cuzarr.storage.prefix import join, normalize_path
 from cuzarr.storage.status import status_error
 from tests.contract.store_cases import OneKeyStore, PlainMapping, RangeStore
@@ -249,3 +253,42 @@ def test_a_mapping_with_values_that_are_no_bytes():
     with pytest.raises(StoreError, match=r"'a/k'.* contiguous buffer"):
         store.get("a/k")
     assert list(store.list()) == ["a/k"]
+    with pytest.raises(StoreError, match=r"'a/k'.* contiguous buffer"):
+        locate(store, RequestBatch.of(["a/k"]))
+
+
+def test_values_that_cannot_be_located():
+    class Strided(WrapperStore):
+        def get_many(self, batch: RequestBatch) -> Values:
+            found = super().get_many(batch)
+            values = [b"01", memoryview(b"0123")[::2]]
+            return Values(values, found.sizes, found.statuses)
+
+    store = Strided({"a": b"01", "b": b"02"})
+    with pytest.raises(StoreError, match="the value of 'b' is no contiguous buffer of bytes"):
+        locate(store, RequestBatch.of(["a", "b"]))
+
+
+@pytest.mark.parametrize("n", [1, 100])
+def test_keys_that_are_no_text_cannot_be_located(n: int):
+    offsets = np.arange(n + 1) * 2
+    whole = np.full(n, -1)
+    batch = RequestBatch(b"ab" * (n - 1) + b"a\xff", offsets, np.zeros(n, np.int64), whole)
+    with pytest.raises(InvalidKeyError, match="not UTF-8"):
+        MemoryStore({"ab": b""}).locate(batch)
+
+
+def test_a_store_that_takes_arrays_of_a_device():
+    class OnDevice:
+        __cuda_array_interface__: ClassVar = {"version": 3}
+
+        def get(self) -> Any:
+            return np.arange(3, dtype="u1")
+
+    given = {"a": b"01", "b": Buffer.from_bytes(b"23"), "c": OnDevice()}
+    store = GpuMemoryStore.from_dict(given)
+    assert [store.get(key) for key in "abc"] == [b"01", b"23", b"\x00\x01\x02"]
+    store.set("d", bytearray(b"4"))
+    assert "d" not in given
+    with pytest.raises(StoreError, match="'e'"):
+        store.set("e", "text")

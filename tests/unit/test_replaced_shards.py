@@ -10,8 +10,8 @@ import pytest
 
 import cuzarr
 from cuzarr.errors import ChunkDecodeError, StoreError
-from cuzarr.storage import LocalStore
-from cuzarr.storage.base import RequestBatch
+from cuzarr.storage import LocalStore, WrapperStore
+from cuzarr.storage.base import FileSource, RequestBatch
 from cuzarr.storage.view import read_only_view
 from tests.devices import to_numpy, use_device
 
@@ -67,6 +67,26 @@ def test_kept_indexes_are_given_up(tmp_path: Path) -> None:
     np.testing.assert_array_equal(z[:4], NEW[:4])
     LocalStore(a).delete(["c/0/0"])
     assert (z[:4] == -1).all()
+
+
+def test_a_store_of_files_that_cannot_tell(tmp_path: Path) -> None:
+    class Files(WrapperStore):
+        """Lets the native code read files, but knows nothing of their versions."""
+
+        def read_into(self, batch: RequestBatch, slab: memoryview, *, threads: int = 1) -> Any:
+            return local.read_into(batch, slab, threads=threads)
+
+        def file_root(self, batch: RequestBatch) -> str:
+            return local.file_root(batch)
+
+    local = LocalStore(stored(tmp_path / "a", NEW))
+    view = read_only_view(Files(local))
+    assert isinstance(view, FileSource)
+    z = cuzarr.open_array(view, "r")
+    np.testing.assert_array_equal(z[3:6], NEW[3:6])
+    (tmp_path / "a" / "c/1/0").write_bytes(b"")
+    with pytest.raises(ChunkDecodeError, match="c/1/0"):
+        z[...]
 
 
 def test_some_of_many_arrays(swapping: Swapping, tmp_path: Path) -> None:

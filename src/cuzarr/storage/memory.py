@@ -17,7 +17,7 @@ from cuzarr import native
 from cuzarr.storage.base import BytesLike, RequestBatch, Status
 from cuzarr.storage.by_key import ByKey
 from cuzarr.storage.located import Located
-from cuzarr.storage.prefix import batch_keys, check_batch, check_key, check_prefix
+from cuzarr.storage.prefix import check_batch, check_key, check_prefix, not_utf8
 from cuzarr.storage.status import byte_view, refuse_write, span
 
 
@@ -75,9 +75,8 @@ class MemoryStore(ByKey):
                 self.store_dict,  # type: ignore[arg-type]
                 batch.keys, batch.offsets, batch.starts, batch.lengths,
             )  # fmt: skip
-        except UnicodeDecodeError:
-            batch_keys(batch)  # raises, and says so
-            raise
+        except UnicodeDecodeError as error:
+            raise not_utf8(error) from None
         if (statuses < 0).any():
             return Located.of(self.get_many(batch), batch)  # raises, and names the key
         return Located(pointers, sizes, statuses, owners)

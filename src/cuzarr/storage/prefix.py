@@ -94,13 +94,16 @@ def batch_keys(batch: RequestBatch) -> list[str]:
     try:
         return batch.key_list()
     except UnicodeDecodeError as error:
-        raise InvalidKeyError(f"invalid key in batch: not UTF-8: {error}") from None
+        raise not_utf8(error) from None
+
+
+def not_utf8(error: UnicodeDecodeError) -> InvalidKeyError:
+    """Return the error of a batch whose keys are no text."""
+    return InvalidKeyError(f"invalid key in batch: not UTF-8: {error}")
 
 
 def _suspicious(batch: RequestBatch) -> bool:
     blob, offsets = batch.keys, batch.offsets
-    if not len(batch):
-        return False
     if any(telling in blob for telling in _TELLING) or bool((offsets[1:] <= offsets[:-1]).any()):
         return True
     data = np.frombuffer(blob, np.uint8)
