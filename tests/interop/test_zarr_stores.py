@@ -215,6 +215,25 @@ def test_the_interface_of_zarr(tmp_path: Path) -> None:
         asyncio.run(store.get("k", prototype, 3))
 
 
+def test_what_cannot_be_read_of_a_store_of_cuzarr(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    store, prototype = as_zarr_store(tmp_path), default_buffer_prototype()
+    with pytest.raises(cuzarr.errors.StoreError, match="cannot read 'loop'"):
+        asyncio.run(store.get("loop", prototype))
+
+    class Vanishing(cuzarr.storage.WrapperStore):
+        """Deletes what was read."""
+
+        def get_many(self, batch: RequestBatch) -> Any:
+            answer = super().get_many(batch)
+            self.delete(batch.key_list())
+            return answer
+
+    short = as_zarr_store(Vanishing({"k": b"0123"}))
+    wanted = zarr.abc.store.RangeByteRequest(2, 9)
+    assert asyncio.run(short.get("k", prototype, wanted)) is None
+
+
 def test_pickled_adapter(tmp_path: Path) -> None:
     store = zarr.storage.LocalStore(tmp_path)
     z = cuzarr.array(DATA, store=store)

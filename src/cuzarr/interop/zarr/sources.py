@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -105,15 +105,6 @@ class _Getters:
         if value is None:
             raise FileNotFoundError(key)
         return len(value)
-
-    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        for key in self.getters:
-            if key.startswith(prefix):
-                yield key
-
-    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        async for key in self.list_prefix(prefix):
-            yield key
 
 
 class KeyAddress(PlainAddress):
