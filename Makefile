@@ -66,7 +66,7 @@ test: $(VENV)/.test
 	@tools/test_newer_python.sh "$(NEWER)" $(PYTEST_ARGS)
 	@tools/test_zarr2.sh "$(PYTHON)" "$(ZARR2)" -n $(JOBS) $(PYTEST_ARGS)
 
-# Lines that no test reaches; what needs a GPU runs on the emulated one.
+# Fails where a line is reached by no test; what needs a GPU runs on the emulated one.
 coverage: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n $(JOBS) --cov --cov-report= $(PYTEST_ARGS)
 	$(BIN)/python -m coverage report

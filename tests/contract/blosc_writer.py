@@ -24,6 +24,7 @@ def blosc_container(
     cname: str = "lz4",
     split: bool = True,
     raw_every: int = 0,
+    checksum: bool = False,
 ) -> bytes:
     """Return ``data`` as a Blosc chunk.
 
@@ -33,6 +34,8 @@ def blosc_container(
         None, bytes, bits.
     raw_every : int
         Store every such stream raw although it compresses; 0 for none.
+    checksum : bool
+        End the frames of zstd with one.
     """
     elements, rest = divmod(blocksize, typesize)
     can_split = split and typesize <= 16 and elements >= 128 and rest == 0
@@ -46,7 +49,7 @@ def blosc_container(
         size = len(packed) // parts
         for part in (packed[k * size : (k + 1) * size] for k in range(parts)):
             count += 1
-            stream = compressed(part, cname)
+            stream = compressed(part, cname, checksum=checksum)
             if len(stream) >= len(part) or (raw_every and count % raw_every == 0):
                 stream = part
             body += len(stream).to_bytes(4, "little") + stream
@@ -63,13 +66,13 @@ def memcpyed_container(data: bytes, typesize: int) -> bytes:
     return head + b"".join(n.to_bytes(4, "little") for n in sizes) + data
 
 
-def compressed(part: bytes, cname: str) -> bytes:
+def compressed(part: bytes, cname: str, *, checksum: bool = False) -> bytes:
     """Return one stream."""
     if cname == "lz4":
         return bytes(numcodecs.lz4.compress(part))[4:]  # without numcodecs' size field
     if cname == "snappy":
         return snappy_stream(part)
-    return bytes(numcodecs.zstd.compress(part, 3))
+    return bytes(numcodecs.zstd.compress(part, 3, checksum))
 
 
 def snappy_stream(part: bytes) -> bytes:

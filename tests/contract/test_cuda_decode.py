@@ -80,6 +80,31 @@ def test_blosc_leftovers_odd_blocks_and_raw_streams(
     assert stored.where() == {f"blosc ({cname})": "device"}
 
 
+def test_checksums_within_blosc_chunks() -> None:
+    def encode(chunk: np.ndarray[Any, Any]) -> bytes:
+        return blosc_container(
+            chunk.tobytes(), typesize=8, blocksize=4096, cname="zstd", shuffle=1, split=False,
+            checksum=True,
+        )  # fmt: skip
+
+    stored = Stored(smooth((5 * 2048,), "f8"), (2048,), [LITTLE, blosc("zstd")]).encode_all(encode)
+    check(stored)
+    assert stored.where() == {"blosc (zstd)": "device"}
+    key = corrupt(stored, (3,), flipped(-1))  # of the checksum of the last block
+    with mock.patch.dict(emulated_nvcomp.DECODERS, {"Zstd": without_checksum}):
+        on_host, on_device = both_errors(stored)
+    assert str(on_device) == str(on_host)
+    assert repr(key) in str(on_device)
+
+
+def test_blosc_chunks_of_a_format_that_nobody_knows() -> None:
+    stored = Stored(smooth((4 * 1024,), "f8"), (1024,), [LITTLE, blosc("zstd")]).encode_all()
+    key = corrupt(stored, (2,), lambda d: d[:2] + bytes([d[2] & 31 | 6 << 5]) + d[3:])
+    on_host, on_device = both_errors(stored)
+    assert str(on_device) == str(on_host)
+    assert repr(key) in str(on_device)
+
+
 def test_blosc_chunks_of_every_kind_in_one_wave() -> None:
     """All formats on the device, by nvCOMP or by a kernel."""
     noisy = noise((8192,), "f8")
@@ -175,15 +200,17 @@ def test_frames_without_content_size() -> None:
         stored.read(device_backend(2))
 
 
+def without_checksum(data: bytes) -> bytes:
+    """Decode a frame as nvCOMP, which does not look at its checksum."""
+    return bytes(numcodecs.zstd.decompress(data[:4] + bytes([data[4] & ~4]) + data[5:-4]))
+
+
 def test_the_checksum_of_a_frame_is_verified() -> None:
     codec = ("zstd", {"level": 3, "checksum": True})
     stored = Stored(smooth((4096,), "f4"), (1024,), [LITTLE, codec]).encode_all()
     key = corrupt(stored, (2,), flipped(-1))
 
-    def lenient(data: bytes) -> bytes:  # as nvCOMP, which does not look at it
-        return bytes(numcodecs.zstd.decompress(data[:4] + bytes([data[4] & ~4]) + data[5:-4]))
-
-    with mock.patch.dict(emulated_nvcomp.DECODERS, {"Zstd": lenient}):
+    with mock.patch.dict(emulated_nvcomp.DECODERS, {"Zstd": without_checksum}):
         on_host, on_device = both_errors(stored)
     assert str(on_device) == str(on_host)
     assert repr(key) in str(on_device)

@@ -299,6 +299,30 @@ def test_roundings_that_the_kernel_has_not_stay_on_the_host() -> None:
     assert "rounds towards-zero" in stored.report[0].why
 
 
+@pytest.mark.parametrize(
+    ("dtype", "codec", "why"),
+    [
+        ("c8", numcodecs("astype", encode_dtype="f4", decode_dtype="c8"), "of type complex64"),
+        ("f4", scale_offset(2, "NaN"), "scale_offset with NaN"),
+    ],
+    ids=["complex", "nan"],
+)
+def test_filters_that_are_left_to_the_host(dtype: str, codec: Any, why: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        stored = Stored(smooth((3000,), dtype), (700,), [codec, LITTLE]).encode_all()
+    same_as_on_the_host(stored, "host")
+    assert why in stored.report[0].why
+
+
+def test_a_filter_whose_numbers_are_none_fails_as_on_the_host() -> None:
+    codec = numcodecs("fixedscaleoffset", offset=0, scale="x", dtype="<f4", astype="<f4")
+    stored = stored_as(smooth((1400,), "f4"), "f4", [codec, LITTLE])
+    on_host, on_device = both_errors(stored)
+    assert str(on_device) == str(on_host)
+    assert "fixedscaleoffset" in str(on_host)
+
+
 def test_several_filters_in_a_row() -> None:
     codecs = [
         scale_offset(4, 10), cast_value("int32"), numcodecs("delta", dtype="i4"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 
 import cuzarr
 from cuzarr import cuda, errors
-from tests.contract.test_devices import LAYOUTS, SELECTIONS, data, expected_of, same_bits
+from cuzarr.cuda.kvikio_fetch import KvikioReading
+from tests.contract.test_devices import LAYOUTS, SELECTIONS, SHAPE, data, expected_of, same_bits
 from tests.devices import use_device
 
 
@@ -156,6 +158,79 @@ def test_damage_names_the_key(kvikio: type[CuFile], tmp_path: Path, layout: str)
         with pytest.raises(errors.ChunkDecodeError, match=f"'{key}'"):
             z[...]
         same_bits(z[:8], data("f4")[:8])
+
+
+@pytest.mark.parametrize("layout", ["v3 raw", "v3 zstd", "v2 blosc"])
+def test_an_empty_file_is_a_bad_chunk(kvikio: type[CuFile], tmp_path: Path, layout: str) -> None:
+    cuzarr.create_array(tmp_path, data=data("f4"), device="cpu", **LAYOUTS[layout])
+    key = "1.1" if layout.startswith("v2") else "c/1/1"
+    (tmp_path / key).write_bytes(b"")
+    for slab in (1 << 12, 1 << 20):  # alone in its wave, and among others
+        with use_device("emulated", fetch="kvikio", slab_bytes=slab) as device:
+            z = cuzarr.open(tmp_path, device=device)
+            with pytest.raises(errors.ChunkDecodeError, match=f"'{key}'"):
+                z[...]
+            same_bits(z[:16], data("f4")[:16])
+
+
+def test_nothing_is_left_of_waves_behind_a_bad_one(
+    kvikio: type[CuFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wave that was read ahead gives back its memory, on the host too."""
+    cuzarr.create_array(tmp_path, data=data("f4"), device="cpu", **LAYOUTS["v3 zstd"])
+    bad, pread = (tmp_path / "c/0/0").stat().st_ino, CuFile.pread
+    download, downloaded = KvikioReading._download, threading.Event()
+
+    def short(self: CuFile, piece: Any, size: int, at: int) -> Future:
+        read = pread(self, piece, size, at).get()
+        if os.fstat(self._file).st_ino == bad:
+            assert downloaded.wait(60)
+            read -= 1
+        return Future(read)
+
+    def noted(self: KvikioReading, total: int) -> None:
+        download(self, total)
+        downloaded.set()
+
+    monkeypatch.setattr(CuFile, "pread", short)
+    monkeypatch.setattr(KvikioReading, "_download", noted)
+    with use_device("emulated", fetch="kvikio", slab_bytes=1 << 12) as device:
+        z = cuzarr.open(tmp_path, device=device)
+        with pytest.raises(errors.ChunkDecodeError, match="'c/0/0'.*ends before"):
+            z[...]
+        shared = cuda.open_backend(0).shared
+        assert shared.device_slabs is not None
+        assert len(kvikio.opened) > 1
+        assert len(shared.slabs._idle) == len(shared.slabs._made) > 0
+        assert len(shared.device_slabs._idle) == 2
+        same_bits(z[16:], data("f4")[16:])
+
+
+@pytest.mark.parametrize("layout", ["v3 raw", "v3 shards"])
+def test_chunks_that_are_all_missing(kvikio: type[CuFile], tmp_path: Path, layout: str) -> None:
+    options = {"shape": SHAPE, "dtype": "f4", "fill_value": 3, **LAYOUTS[layout]}
+    cuzarr.create_array(tmp_path, device="cpu", **options)
+    with use_device("emulated", fetch="kvikio") as device:
+        same_bits(cuzarr.open(tmp_path, device=device)[...], np.full(SHAPE, 3, "f4"))
+    assert kvikio.read == []
+
+
+def test_a_shard_that_was_cut_off(kvikio: type[CuFile], tmp_path: Path) -> None:
+    """Its index is at the start, and names bytes that are not there."""
+    sharding = cuzarr.codecs.ShardingCodec(
+        chunk_shape=(5, 10), codecs=["bytes"], index_location="start"
+    )
+    cuzarr.create_array(
+        tmp_path, data=np.arange(200).reshape(10, 20), chunks=(10, 20), serializer=sharding,
+        compressors=None, device="cpu",
+    )  # fmt: skip
+    path = tmp_path / "c/0/0"
+    path.write_bytes(path.read_bytes()[:-1])
+    with use_device("emulated", fetch="kvikio") as device:
+        z = cuzarr.open(tmp_path, device=device)
+        with pytest.raises(errors.ChunkDecodeError, match="'c/0/0'.*ends before"):
+            z[...]
+        same_bits(z[:5], np.arange(100).reshape(5, 20))
 
 
 def test_a_file_that_shrinks_while_it_is_read(

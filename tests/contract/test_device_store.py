@@ -16,7 +16,7 @@ import cuzarr
 from cuzarr import cuda, errors
 from cuzarr.host.backend import HostBackend
 from cuzarr.storage import MemoryStore
-from cuzarr.storage.base import RequestBatch, Status
+from cuzarr.storage.base import RequestBatch, Status, Values
 from tests.contract.test_devices import (
     LAYOUTS,
     SELECTIONS,
@@ -230,27 +230,6 @@ def test_inner_chunks_that_are_not_aligned(device: str) -> None:
     same_bits(z[9:20, 5], expected[9:20, 5])
 
 
-@pytest.mark.parametrize("slab", [1 << 12, 1 << 14])
-@pytest.mark.parametrize("layout", ["v3 zstd", "v3 shards", "v2 raw"])
-def test_objects_larger_than_a_slab_and_many_of_them(layout: str, slab: int) -> None:
-    values = np.arange(200 * 100, dtype="f4").reshape(200, 100)
-    with use_device("emulated", slab_bytes=slab, budget=1 << 20):
-        same_bits(cuzarr.open(resident(filled(layout, values)))[...], values)
-        source = MemoryStore()
-        cuzarr.create_array(source, data=values, chunks=(100, 100), compressors=None, device="cpu")
-        same_bits(cuzarr.open(resident(source))[...], values)
-
-
-def test_a_chunk_larger_than_the_budget_of_a_read() -> None:
-    values = np.arange(100_000, dtype="f4")
-    with use_device("emulated", budget=1 << 18):
-        source = MemoryStore()
-        cuzarr.create_array(source, data=values, chunks=50_000, device="cpu")
-        z = cuzarr.open(resident(source))
-        same_bits(z[...], values)
-        assert {r.where for r in z.device_plan.records} == {"host"}
-
-
 def test_budget(device: str) -> None:
     noise = np.random.default_rng(0).integers(0, 2**32, (64, 1024), dtype="u4")
     source = MemoryStore()
@@ -268,22 +247,6 @@ def test_budget(device: str) -> None:
         resident(source, budget=-1)
     with pytest.raises(ValueError, match="device='cpu'"):
         resident(source, device="cpu")
-
-
-def test_device_memory_that_runs_out() -> None:
-    from tests.emulation.runtime import EmulatedRuntime
-
-    noise = np.random.default_rng(0).integers(0, 2**32, (64, 1024), dtype="u4")
-    source = MemoryStore()
-    cuzarr.create_array(source, data=noise, chunks=(4, 1024), compressors=None, device="cpu")
-    with use_device("emulated"):
-        runtime = cuda.open_backend(0).runtime
-        assert isinstance(runtime, EmulatedRuntime)
-        runtime.capacity = noise.nbytes // 2
-        with pytest.raises(errors.DeviceMemoryError, match=r"\d+ bytes asked for"):
-            resident(source)
-        gc.collect()
-        runtime.close()
 
 
 # ---- as a store
@@ -412,6 +375,35 @@ def test_a_bad_chunk_raises_when_it_is_read(device: str, layout: str, damage: st
         z[...]
     assert caught.value.key == key
     same_bits(z[:16], data("f4")[:16])
+
+
+def test_an_object_that_cannot_be_read(device: str) -> None:
+    class Failing(MemoryStore):
+        def get_many(self, batch: RequestBatch) -> Values:
+            found = super().get_many(batch)
+            statuses, values = found.statuses.copy(), list(found.values)
+            for i, key in enumerate(batch.key_list()):
+                if key == "stray":
+                    statuses[i], values[i] = Status.ERRNO + 5, None
+            return Values(values, found.sizes, statuses)
+
+    source = Failing(filled("v3 zstd").store_dict)
+    source.set("stray", b"")
+    with pytest.raises(errors.StoreError, match="'stray'.*Input/output error"):
+        resident(source)
+
+
+def test_which_chunks_the_device_decodes(device: str) -> None:
+    source = filled("v2 blosc")
+    source.set("1.1", source.get("1.1")[:-4])
+    source.delete(["0.1"])
+    store = resident(source)
+    shape = cuzarr.open(store).cdata_shape
+    expected = np.ones(shape, np.bool_)
+    expected[0, 1] = expected[1, 1] = False
+    places = store.resident.places(store.chunk_table(""), expected.size)
+    np.testing.assert_array_equal(places.reshape(shape), expected)
+    assert store.chunks == expected.sum()
 
 
 def test_a_bad_inner_chunk_names_its_shard(device: str) -> None:

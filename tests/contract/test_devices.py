@@ -266,6 +266,9 @@ def test_scalars_are_numpy_on_every_device(device: str) -> None:
     assert zero[()] == 2.5
     assert isinstance(zero[()], np.floating)
     assert to_numpy(zero[...]).shape == ()
+    assert to_numpy(zero.vindex[np.array(True)]).tolist() == [2.5]
+    zero.vindex[np.array(True)] = 3.5
+    assert zero[()] == 3.5
 
 
 def test_numpy_and_load_are_host_memory(device: str) -> None:

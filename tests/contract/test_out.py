@@ -11,6 +11,7 @@ import pytest
 
 import cuzarr
 from cuzarr import cuda, errors
+from cuzarr.cuda.exchange import is_read_only
 from cuzarr.host.backend import HostBackend
 from tests.contract.test_devices import data, same_bits
 from tests.devices import to_numpy, use_device
@@ -67,6 +68,24 @@ def test_memory_of_another_library(emulated: Any) -> None:
     boxes = Foreign((2, 4, 5), "f4")
     emulated.boxes([[0, 0], [30, 41]], (4, 5), out=boxes)
     same_bits(boxes.to_host(), np.stack([data("f4")[:4, :5], data("f4")[30:34, 41:46]]))
+
+
+def test_what_libraries_say_of_their_memory() -> None:
+    class Older:
+        """One whose capsule is that of DLPack before 1.0, which has no flags."""
+
+        def __dlpack__(self, **_: Any) -> Any:
+            return np.arange(3).__dlpack__()
+
+    class Refusing:
+        def __dlpack__(self, **_: Any) -> Any:
+            raise BufferError("no")
+
+    fixed = np.arange(3)
+    fixed.setflags(write=False)
+    assert is_read_only(fixed)
+    for value in (np.arange(3), Older(), Refusing(), object()):
+        assert not is_read_only(value)
 
 
 def test_views(emulated: Any) -> None:

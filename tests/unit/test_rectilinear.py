@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import cuzarr
+from cuzarr import cuda
 from cuzarr.errors import BoundsCheckError, ChunkDecodeError, MetadataError, UnequalChunksError
 from cuzarr.experimental import ChunkGrid, ChunkSpec
+from cuzarr.host.backend import HostBackend
 from cuzarr.meta.edges import Edges
 from tests.devices import to_numpy, use_device
 
@@ -37,6 +39,11 @@ def listed(store: Any = None, device: str | None = None, **options: Any) -> cuza
 
 def sharded(store: Any = None, **options: Any) -> cuzarr.Array:
     return listed(store, chunks=(2, 2), shards=[[4, 6], [2, 4, 6]], **options)
+
+
+def as_output(array: Any, device: str) -> Any:
+    """Return an array as one of the device."""
+    return array if device == "cpu" else cuda.open_backend(0).runtime.to_device(array)
 
 
 def grid_of(store: dict[str, bytes]) -> Any:
@@ -169,9 +176,29 @@ def test_fields_boxes_and_small_outputs(device: str) -> None:
     assert s[2:9]["b"].tolist() == [2.5] * 7
 
 
-def test_small_reads_of_a_device_are_whole(device: str) -> None:
-    with cuzarr.config.set({"cuda.small_bytes": 2**20}):
-        np.testing.assert_array_equal(to_numpy(listed(device=device)[1:9, 2:]), VALUES[1:9, 2:])
+def test_small_reads_of_a_device_are_whole() -> None:
+    with use_device("emulated", host=HostBackend(), small_bytes=2**20) as device:
+        z = listed(device=device)
+        np.testing.assert_array_equal(to_numpy(z[1:9, 2:]), VALUES[1:9, 2:])
+        assert "too small" not in str(z.device_plan)
+        z[:2, :3]
+        assert "too small" not in str(z.device_plan)
+
+
+def test_booleans_that_are_none_are_seen_by_the_part_that_has_them(device: str) -> None:
+    """Each part of a read on a device looks through the whole result."""
+    store: dict[str, bytes] = {}
+    made = {"dtype": "?", "chunks": [[3, 3, 4]], "compressors": None}
+    z = cuzarr.create_array(store, shape=10, device=device, **made)
+    z[...] = True
+    store["c/2"] = b"\1\1\7\1"
+    with pytest.raises(ChunkDecodeError, match="'c/2'"):
+        to_numpy(z[...])
+    assert to_numpy(z[:6]).all()
+    store["c/2"] = b"\1\0\1\0"
+    out = as_output(np.full(10, 7, "u1").view("?"), device)  # what was there does not matter
+    assert z.get_basic_selection(..., out=out) is out
+    assert to_numpy(out).view("u1").tolist() == [1, 1, 1, 1, 1, 1, 1, 0, 1, 0]
 
 
 def test_a_bad_chunk_is_named(device: str) -> None:

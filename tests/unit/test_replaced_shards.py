@@ -98,9 +98,24 @@ def test_some_of_many_arrays(swapping: Swapping, tmp_path: Path) -> None:
 
 
 def test_one_that_is_replaced_all_the_time(swapping: Swapping, tmp_path: Path) -> None:
-    swapping.others = [tmp_path / name for name in "baba" * 5]
+    stored(tmp_path / "c", OLD)
+    swapping.others = [tmp_path / name for name in "bcbc" * 5]
     with pytest.raises(StoreError, match="replaced again and again while they are read"):
         cuzarr.open_array(swapping, "r")[...]
+    assert 0 < len(swapping.others) < 20
+
+
+def test_one_that_is_replaced_twice(swapping: Swapping, tmp_path: Path) -> None:
+    swapping.others = [tmp_path / "b", stored(tmp_path / "c", OLD)]
+    np.testing.assert_array_equal(cuzarr.open_array(swapping, "r")[...], OLD)
+
+
+def test_one_that_is_replaced_by_a_bad_one(swapping: Swapping, tmp_path: Path) -> None:
+    path = tmp_path / "b" / "c/0/0"
+    path.write_bytes(b"\xff" * 40 + path.read_bytes()[40:])
+    with pytest.raises(ChunkDecodeError, match="c/0/0"):
+        cuzarr.open_array(swapping, "r")[...]
+    assert swapping.others == []
 
 
 def test_errors_of_what_did_not_change_are_raised(swapping: Swapping, tmp_path: Path) -> None:

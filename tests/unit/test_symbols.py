@@ -13,7 +13,7 @@ from cuzarr.native.symbols import Functions, find_functions
 NAMES = (
     "LZ4_decompress_safe", "LZ4_decompress_safe_partial", "ZSTD_createDCtx", "ZSTD_freeDCtx",
     "ZSTD_decompressDCtx", "ZSTD_decompressBegin", "ZSTD_nextSrcSizeToDecompress",
-    "ZSTD_decompressContinue", "blosclz_decompress", "uncompress",
+    "ZSTD_decompressContinue", "blosclz_decompress", "uncompress", *symbols._ZSTD_ENCODER.values(),
 )  # fmt: skip
 
 
@@ -91,6 +91,16 @@ def test_a_partial_decoder_that_returns_another_text(
 def test_a_zstd_context_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not symbols._zstd_works(Library(0))
     assert not symbols._zstd_steps_work(Library(0))
+    assert not symbols._zstd_encodes(Library(0))
+
+
+def test_a_zstd_context_that_does_nothing_right() -> None:
+    assert not symbols._zstd_steps_work(Library(3))
+    assert not symbols._zstd_encodes(Library(3))
+    steps = Library(1)
+    steps.functions["ZSTD_decompressBegin"] = _function(0)
+    steps.functions["ZSTD_nextSrcSizeToDecompress"] = _function(10_000)  # more than there is
+    assert not symbols._zstd_steps_work(steps)
 
 
 @pytest.mark.parametrize("newer", ["numcodecs.zstd", "backports.zstd._zstd"])

@@ -80,9 +80,6 @@ def inspect_blosc(found: Inspection, of: Rows) -> None:
     if raw.any():
         found.streams["raw"] = chunks.streams.take(raw)
     _list_blocks(found, of, good & ~whole, table)
-    form = chunks.form[~good & (chunks.form >= 0)]
-    if any(number not in FORMATS for number in form.tolist()):
-        whys.append("an unknown format")
     found.note_host("blosc", "; ".join(whys) or "larger than expected, or malformed", nbytes)
 
 
@@ -113,8 +110,7 @@ class _Chunks:
         self.coded: Bool = ~table.raw
         self.good: Bool = table.statuses == native.DecodeStatus.OK
         self.good &= table.first[1:] > table.first[:-1]
-        known = np.isin(self.form[table.chunk], list(FORMATS))
-        lost = self.coded & ~(known & (self.streams.size > 0))
+        lost = self.coded & (self.streams.size <= 0)
         self.summed = np.zeros(len(table), np.bool_)
         for number in (_ZSTD, _ZLIB):
             which = np.flatnonzero(self.coded & (self.form[table.chunk] == number))

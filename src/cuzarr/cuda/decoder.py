@@ -256,8 +256,6 @@ class WaveDecoder:
 
     def discard(self, pending: Fetched | Prepared) -> None:
         """Let go of a wave, whatever state it is in; never raises."""
-        if pending not in self._pending:
-            return
         self._pending.remove(pending)
         if isinstance(pending, Fetched):
             pending.reading.cancel()

@@ -140,8 +140,6 @@ class _Walk:
         for codec, decoded in reversed(chain.array_codecs):
             self._take(codec, decoded)
         chunk = chain.chunk
-        if self._dtype != chunk.dtype.newbyteorder("="):
-            raise _NoStepError(f"no device step to elements of type {chunk.dtype}")
         strides = c_strides(chain.serialized.shape, chunk.dtype.itemsize)
         for order in self._turns:
             strides = tuple(strides[i] for i in np.argsort(order))

@@ -120,7 +120,8 @@ class KvikioReading:
         apart = (linked | ((room > 0) & ~fits)).nonzero()[0]
         if len(apart):
             self._get_apart(batch.take(apart), rows[apart])
-        found.sizes[rows[sizes == 0]], found.positions[rows[sizes == 0]] = 0, 0
+        for row in rows[sizes == 0].tolist():  # of which no place need be given out
+            found.apart[row], found.sizes[row] = b"", 0
         inside = np.flatnonzero(fits)
         if len(inside) == 0:
             return

@@ -184,8 +184,6 @@ class Tables:
     def send(self) -> None:
         """Allocate and queue the copy."""
         self._buffer = self._runtime.alloc(self._nbytes, self._stream)
-        if self._end == 0:
-            return
         self._parts += [(offset, make()) for offset, make in self._late]
         slab = self._slabs.take(self._end)
         for offset, part in self._parts:

@@ -100,9 +100,6 @@ class ResidentChunks:
         ]
         self._shuffled = {kind: Grouped.of(rows, n) for kind, rows in found.shuffled.items()}
 
-    def __len__(self) -> int:
-        return len(self._sizes)
-
     def places(self, table: ChunkTable, chunks: int) -> npt.NDArray[np.bool_]:
         """Whether the device decodes each of the first ``chunks`` chunks of an array's grid."""
         found = np.zeros(chunks, np.bool_)

@@ -41,9 +41,7 @@ class DeviceView:
 
     @property
     def extent(self) -> tuple[int, int]:
-        """Lowest byte offset and end of the byte offsets that elements occupy."""
-        if 0 in self.shape:
-            return 0, 0
+        """Lowest byte offset and end of the byte offsets that its elements occupy; it has some."""
         low = sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True) if s < 0)
         high = sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True) if s > 0)
         return low, high + self.dtype.itemsize
@@ -204,8 +202,6 @@ class RowCopy:
 
     def launch(self, tables: Tables, launch: Launch, base: int, stream: Stream) -> None:
         """Queue the copy of what ``add`` returned; its row 0 has number ``base`` in the call."""
-        if launch.tasks == 0:
-            return
         low, high = self._array.extent
         at = {name: tables.pointer(offset) for name, offset in launch.offsets.items()}
         args = (
