@@ -69,7 +69,7 @@ test: $(VENV)/.test
 # Fails where a line is reached by no test; what needs a GPU runs on the emulated one.
 coverage: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n $(JOBS) --cov --cov-report= $(PYTEST_ARGS)
-	$(BIN)/python -m coverage report
+	$(BIN)/python -m coverage report --fail-under=100
 
 check: $(VENV)/.check $(VENV)/.test
 	$(BIN)/ruff check .
