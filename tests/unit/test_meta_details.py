@@ -12,6 +12,7 @@ import pytest
 import cuzarr
 from cuzarr.errors import MetadataError
 from cuzarr.meta import codec_specs, default_chunks, dtypes, fill, v2, v3
+from cuzarr.meta.chunking import default_shards
 from cuzarr.meta.consolidated import Consolidated
 from cuzarr.meta.ml_types import BITS
 from cuzarr.meta.problems import Problems
@@ -111,6 +112,43 @@ def test_equal_fill_values() -> None:
     assert not fill.same(np.int64(1), np.bool_(True), objects)
 
 
+@pytest.mark.parametrize(
+    ("value", "dtype", "zarr_format", "expected"),
+    [
+        (3.0, "<M8[s]", 3, np.datetime64(3, "s")),
+        (-2.0, "<m8[ms]", 2, np.timedelta64(-2, "ms")),
+        (0, "V3", 2, np.void(b"\0\0\0")),
+        ([1, 2, 3], "V3", 3, np.void(b"\1\2\3")),
+    ],
+)
+def test_other_ways_to_write_fill_values(
+    value: Any, dtype: str, zarr_format: Any, expected: Any
+) -> None:
+    problems = Problems("k")
+    found = fill.from_json(value, np.dtype(dtype), None, zarr_format, "fill_value", problems)
+    assert problems.found == []
+    assert found == expected
+    assert found.dtype == expected.dtype
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "message"),
+    [
+        (0.5, "<M8[s]", "expected a 64-bit integer or 'NaT', found 0.5"),
+        ({"a": 1}, [("a", "<i4"), ("b", "<f8")], "expected the fields a, b, found"),
+        ({"a": 1, "b": 2, "c": 3}, [("a", "<i4"), ("b", "<f8")], "expected the fields a, b, found"),
+        ([1, 256, 3], "V3", "expected a list of bytes"),
+        ("AQI", "V3", "is not base64: Incorrect padding"),
+        (5, "V3", "expected base64, found 5"),
+    ],
+)
+def test_fill_values_that_are_refused(value: Any, dtype: Any, message: str) -> None:
+    problems = Problems("k")
+    assert fill.from_json(value, np.dtype(dtype), None, 3, "fill_value", problems) is None
+    assert len(problems.found) == 1
+    assert message in problems.found[0]
+
+
 def test_payloads_of_nan_are_kept_in_v3_alone() -> None:
     payload = np.array([0x7FC12345], "u4").view("f4")[0]
     assert fill.to_json(payload, np.dtype("f4"), 3) == "0x7fc12345"
@@ -200,6 +238,12 @@ def test_chunks_that_are_no_chunks() -> None:
     with pytest.raises(MetadataError, match="chunks"):
         cuzarr.create_array(None, shape=4, dtype="i4", chunks="large")
     assert default_chunks((0, 3), 4) == (1024, 3)
+
+
+def test_a_shard_is_no_larger_than_the_array() -> None:
+    assert default_shards((10, 7), (5, 7), 1) == (10, 7)
+    assert default_shards((10, 7), (5, 7), 1, target=1) == (5, 7)
+    assert default_shards((100,), (3,), 4, target=60) == (12,)
 
 
 def _store(document: dict[str, Any]) -> cuzarr.MemoryStore:
