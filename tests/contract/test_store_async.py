@@ -182,6 +182,6 @@ def test_a_forked_child_has_a_loop_of_its_own() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
         child = os.fork()
-    if child == 0:  # pragma: no cover  # not measured there
+    if child == 0:
         os._exit(0 if store.get("k") == b"1" else 1)
     assert os.waitpid(child, 0)[1] == 0
