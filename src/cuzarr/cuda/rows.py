@@ -135,9 +135,8 @@ class RowCopy:
         listed = rows.flat or any(table is not None for table in rows.lists)
         if listed or rows.first is not None or layout.swap:
             return found
-        if not layout.c_contiguous or layout.nbytes != math.prod(layout.shape) * (
-            array.dtype.itemsize
-        ):
+        itemsize = array.dtype.itemsize
+        if not layout.c_contiguous or layout.nbytes != math.prod(layout.shape) * itemsize:
             return found
         axes = zip(layout.shape, layout.strides, array.strides, rows.step.tolist(), strict=True)
         if any(n > 1 and (inside != there or step != 1) for n, inside, there, step in axes):
@@ -202,6 +201,8 @@ class RowCopy:
 
     def launch(self, tables: Tables, launch: Launch, base: int, stream: Stream) -> None:
         """Queue the copy of what ``add`` returned; its row 0 has number ``base`` in the call."""
+        if launch.tasks == 0:
+            return
         low, high = self._array.extent
         at = {name: tables.pointer(offset) for name, offset in launch.offsets.items()}
         args = (
