@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from math import prod
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -283,6 +285,9 @@ class Array(Description):
             raise TypeError("resize needs a shape, once")
         first = new_shape if new_shape is not None else shape[0] if len(shape) == 1 else shape
         spec = self._resized([first] if isinstance(first, int | np.integer) else [*first])
+        self._store_shape(spec, delete_outside_chunks=delete_outside_chunks)
+
+    def _store_shape(self, spec: ArraySpec, *, delete_outside_chunks: bool = True) -> None:
         old_grid = grid_shape(self.shape, self._spec.grid)
         grid = grid_shape(spec.shape, spec.grid)
         self._take_shape(nodes.write_shape(self._store, self._path, spec))
@@ -317,11 +322,14 @@ class Array(Description):
             self._rebind(spec)
 
     def append(self, data: Any, axis: int = 0) -> tuple[int, ...]:
-        """Append along an axis and return the new shape; other lengths must match."""
+        """Append along an axis and return the new shape; other lengths must match.
+
+        Where that fails, the array gets its shape back.
+        """
         if isinstance(data, Array):
             data = data[...]  # it may be this one
         data = data if hasattr(data, "shape") else np.asarray(data)
-        if not -self.ndim <= axis < self.ndim:
+        if not -self.ndim <= index(axis) < self.ndim:
             raise ValueError(f"axis {axis} is outside an array of {self.ndim} dimensions")
         axis %= self.ndim
         shape = tuple(data.shape)
@@ -345,12 +353,14 @@ class Array(Description):
         self._take_shape(spec)
         try:
             self[tuple(where)] = data
-        finally:
-            try:
-                self._spec = storing.result()
-            except BaseException:
+            self._spec = storing.result()
+        except BaseException:
+            if storing.exception() is None:
+                with suppress(Exception):  # the array keeps the shape that is stored
+                    self._store_shape(before)
+            else:
                 self._take_shape(before)
-                raise
+            raise
         return self.shape
 
     def _chunk_coords(self) -> Iterator[tuple[str, tuple[int, ...]]]:

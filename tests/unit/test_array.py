@@ -173,7 +173,7 @@ class Refusing(cuzarr.MemoryStore):
 @pytest.mark.parametrize("chunks", [(4, 3), [[3, 3], [4, 6]]], ids=["equal", "unequal"])
 @pytest.mark.parametrize("refused", ["zarr.json", "c/"])
 def test_an_append_that_cannot_be_stored(refused: str, chunks: Any) -> None:
-    """The array has the shape that is stored, whichever of document and chunks fails."""
+    """The array keeps its shape, whichever of document and chunks fails."""
     store = Refusing()
     z = cuzarr.create_array(store, data=DATA, chunks=chunks, device="cpu")
     store.refused = refused
@@ -181,11 +181,53 @@ def test_an_append_that_cannot_be_stored(refused: str, chunks: Any) -> None:
         z.append(DATA)
     store.refused = "nothing"
     stored = cuzarr.open_array(store, "r").shape
-    assert z.shape == stored == ((6, 10) if refused == "zarr.json" else (12, 10))
-    np.testing.assert_array_equal(z[:6], DATA)
-    z.resize(6, 10)
+    assert z.shape == stored == (6, 10)
+    np.testing.assert_array_equal(z[...], DATA)
     assert z.append(DATA) == (12, 10)
     np.testing.assert_array_equal(cuzarr.open_array(store, "r")[...], np.concatenate([DATA, DATA]))
+
+
+@pytest.mark.parametrize("shards", [None, (4, 6)])
+@pytest.mark.parametrize("data", [[["x"] * 10], [[None] * 10]])
+def test_an_append_of_what_the_data_type_cannot_hold(data: Any, shards: Any, tmp_path: Path) -> None:
+    z = cuzarr.create_array(tmp_path, data=DATA, chunks=(2, 3), shards=shards)
+    stored = sorted(z.store.list())
+    with pytest.raises((TypeError, ValueError)):
+        z.append(data)
+    assert z.shape == cuzarr.open_array(tmp_path).shape == (6, 10)
+    assert sorted(z.store.list()) == stored
+    assert z.append(DATA[:1]) == (7, 10)
+    np.testing.assert_array_equal(z[...], np.concatenate([DATA, DATA[:1]]))
+
+
+@pytest.mark.parametrize("refused", ["nothing", "zarr.json"])
+def test_an_append_that_cannot_be_taken_back(refused: str) -> None:
+    """The array has the shape that is stored, and the first error is raised."""
+
+    class Breaking(Refusing):
+        def set_many(self, keys: Any, values: Any) -> None:
+            if any(key.startswith("c/") for key in keys):
+                self.refused = refused
+                raise cuzarr.errors.StoreError("disk full")
+            super().set_many(keys, values)
+
+        def delete(self, keys: Any) -> None:
+            raise cuzarr.errors.StoreError("nothing can be deleted")
+
+    store = Breaking()
+    store.in_memory = True
+    z = cuzarr.create_array(store, shape=DATA.shape, dtype="i4", chunks=(4, 3), device="cpu")
+    with pytest.raises(cuzarr.errors.StoreError, match="disk full"):
+        z.append(DATA)
+    store.refused = "nothing"
+    stored = cuzarr.open_array(store, "r").shape
+    assert z.shape == stored == ((6, 10) if refused == "nothing" else (12, 10))
+
+
+@pytest.mark.parametrize("axis", [1.0, None, "0"])
+def test_the_axis_of_an_append_is_an_integer(axis: Any, z: cuzarr.Array) -> None:
+    with pytest.raises(TypeError, match="integer"):
+        z.append(DATA, axis=axis)
 
 
 def test_an_array_is_appended_to_itself(z: cuzarr.Array) -> None:
