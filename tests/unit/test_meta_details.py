@@ -100,6 +100,18 @@ def test_elements_of_fill_values() -> None:
     assert fill.read_as(None, np.dtype("O"), "vlen-bytes") == b""
     assert fill.read_as(None, np.dtype("O"), "json2") is None
     assert type(fill.read_as(np.str_("a"), np.dtype("O"), "vlen-utf8")) is str
+    for moment in ("<M8[ns]", ">m8[10s]"):  # as zarr-python 3 reads what has no fill value
+        assert np.isnat(fill.read_as(None, np.dtype(moment), None))
+
+
+@pytest.mark.parametrize("dtype", ["f2", "<f4", ">f8", "c16"])
+def test_large_integers_as_fill_values_of_floats(dtype: str) -> None:
+    for value in (2**63, 10**30, -(10**30)):
+        with np.errstate(over="ignore"):
+            expected = np.dtype(dtype).newbyteorder("=").type(float(value))
+        assert fill.from_user(value, np.dtype(dtype), None) == expected
+    with pytest.raises(ValueError, match="value"):
+        fill.from_user(10**400, np.dtype(dtype), None)
 
 
 def test_equal_fill_values() -> None:

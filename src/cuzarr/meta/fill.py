@@ -7,7 +7,7 @@
 4. :func:`same` compares bits, so that a NaN equals itself and a ``-0.0`` is not a ``0.0``.
 5. :func:`read_as` is what the elements of a missing chunk read as.
 
-v2 ``null`` is None: the array has no fill value and reads as zero. v3 knows no ``null``.
+v2 ``null`` is None: the array has no fill value and reads as :func:`default`. v3 knows no ``null``.
 """
 
 from __future__ import annotations
@@ -121,6 +121,8 @@ def from_user(value: object, dtype: DType, serializer: str | None) -> np.generic
     try:
         with np.errstate(all="ignore"):
             given = np.asarray(value)
+            if kind in "fc" and isinstance(value, int) and given.dtype.kind == "O":
+                given = np.asarray(float(value))  # an integer of more than 64 bits
             if dtype.names is not None and given.dtype.names is None:
                 fields: Any = value
                 zero = given.ndim == 0 and given == 0
@@ -150,12 +152,11 @@ def default(dtype: DType, serializer: str | None) -> np.generic:
 
 def read_as(value: Any, dtype: DType, serializer: str | None) -> Any:
     """Return the element that a fill value stands for; None in an array of no known objects."""
-    if dtype.kind in "OT":
-        if value is not None:
-            return value.item() if isinstance(value, np.generic) else value
-        text = dtype.kind == "T" or serializer == "vlen-utf8"
-        return "" if text else b"" if serializer == "vlen-bytes" else None
-    return np.zeros(1, dtype)[0] if value is None else value
+    if value is None:
+        if dtype.kind == "O" and serializer not in ("vlen-utf8", "vlen-bytes"):
+            return None
+        value = default(dtype, serializer)
+    return value.item() if dtype.kind in "OT" and isinstance(value, np.generic) else value
 
 
 def same(a: np.generic | None, b: np.generic | None, dtype: DType) -> bool:

@@ -100,7 +100,16 @@ def lengths(
 def chunk_lengths(
     value: JSON, place: str, problems: Problems, shape: tuple[int, ...] | None
 ) -> tuple[int, ...] | None:
-    """Parse a chunk shape that has as many dimensions as ``shape``."""
+    """Parse a chunk shape that has as many dimensions as ``shape``.
+
+    Along an axis of length zero a chunk may have no length either (writers of v2 made it as long
+    as the axis, v3 allows it). No such chunk can have been stored: it is taken as one of length 1.
+    """
+    if shape is not None and is_list(value) and len(value) == len(shape):
+        value = [
+            1 if length == 0 and integer(chunk) == 0 else chunk
+            for chunk, length in zip(value, shape, strict=True)
+        ]
     chunks = lengths(value, place, problems, minimum=1)
     if chunks is not None and shape is not None and len(chunks) != len(shape):
         problems.add(place, f"has {len(chunks)} dimensions, but the array has {len(shape)}")

@@ -61,7 +61,7 @@ class ArraySpec:
         Shape of one stored object: of a shard, where the chain has ``sharding_indexed``.
         Every length is at least 1. Where chunks have several lengths, the longest ones.
     fill_value : numpy scalar or None
-        None (v2 ``null``) reads as zero.
+        None (v2 ``null``) reads as zero, empty, or NaT.
     codecs : tuple of CodecSpec
         In the order of encoding: array to array, one array to bytes, bytes to bytes.
     key_encoding : ChunkKeyEncoding

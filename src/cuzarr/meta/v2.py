@@ -23,7 +23,6 @@ from cuzarr.meta.problems import (
     chunk_bytes,
     chunk_lengths,
     integer,
-    is_list,
     lengths,
     show,
 )
@@ -218,14 +217,7 @@ def _chunks(
     if "chunks" not in zarray:
         problems.add("chunks", "is missing")
         return None
-    value = zarray["chunks"]
-    if shape is not None and is_list(value) and len(value) == len(shape):
-        # Writers gave an empty axis chunks as long as itself. No chunk can have been stored.
-        value = [
-            1 if length == 0 and integer(chunk) == 0 else chunk
-            for chunk, length in zip(value, shape, strict=True)
-        ]
-    return chunk_lengths(value, "chunks", problems, shape)
+    return chunk_lengths(zarray["chunks"], "chunks", problems, shape)
 
 
 def _order(zarray: Mapping[str, JSON], problems: Problems) -> Literal["C", "F"]:
