@@ -189,7 +189,7 @@ def test_an_append_that_cannot_be_stored(refused: str, chunks: Any) -> None:
 
 @pytest.mark.parametrize("shards", [None, (4, 6)])
 @pytest.mark.parametrize("data", [[["x"] * 10], [[None] * 10]])
-def test_an_append_of_what_the_data_type_cannot_hold(data: Any, shards: Any, tmp_path: Path) -> None:
+def test_an_append_of_what_no_number_is(data: Any, shards: Any, tmp_path: Path) -> None:
     z = cuzarr.create_array(tmp_path, data=DATA, chunks=(2, 3), shards=shards)
     stored = sorted(z.store.list())
     with pytest.raises((TypeError, ValueError)):

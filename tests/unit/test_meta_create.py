@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cuzarr.codecs import ShardingCodecIndexLocation
 from cuzarr.errors import MetadataError
 from cuzarr.meta import default_chunks, v2, v3
 from cuzarr.meta.chunking import CHUNK_BYTES, SHARD_BYTES, default_shards, normalize_chunks
@@ -332,6 +333,18 @@ def test_shards(shards: Any, expected: Any) -> None:
         ],
         "index_location": "end",
     }
+
+
+@pytest.mark.parametrize("location", ["start", "end", None, ShardingCodecIndexLocation.start])
+def test_shards_as_a_mapping(location: Any) -> None:
+    shards = {"shape": (20, 40), "index_location": location}
+    spec = new_array_spec((100, 57), "f4", chunks=(10, 20), shards=shards)
+    assert spec.chunk_shape == (20, 40)
+    [sharding] = spec.codecs
+    assert sharding.configuration["chunk_shape"] == [10, 20]
+    expected = "end" if location in (None, "end") else "start"
+    assert sharding.configuration["index_location"] == expected
+    assert new_array_spec((100, 57), "f4", shards={"shape": "auto"}).codecs[0].name == sharding.name
 
 
 @pytest.mark.parametrize(

@@ -204,3 +204,10 @@ def test_fill_values_are_kept(zarr_format: Any) -> None:
     assert again[1].item()[:3] == (1, 0.0, b"ab")
     assert np.isnat(again[0]["t"])
     assert array["u"].tolist() == ["é"] * 3
+
+
+def test_a_data_type_by_names_and_formats() -> None:
+    given = {"names": ["a", "b"], "formats": ["i4", "f8"]}
+    for zarr_format in (2, 3):
+        z = cuzarr.create_array({}, shape=(2,), dtype=given, zarr_format=zarr_format)
+        assert z.dtype == np.dtype([("a", "i4"), ("b", "f8")])

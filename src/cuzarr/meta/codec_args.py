@@ -186,7 +186,9 @@ def complete(
     return tuple(result)
 
 
-def sharding(chunk_shape: Sequence[int], codecs: Sequence[CodecSpec]) -> CodecSpec:
+def sharding(
+    chunk_shape: Sequence[int], codecs: Sequence[CodecSpec], index_location: str = "end"
+) -> CodecSpec:
     """Return the sharding codec around a chain, its index checked by a CRC-32C."""
     index_codecs = [CodecSpec("bytes", {"endian": "little"}), CodecSpec("crc32c")]
     return CodecSpec(
@@ -195,7 +197,7 @@ def sharding(chunk_shape: Sequence[int], codecs: Sequence[CodecSpec]) -> CodecSp
             "chunk_shape": list(chunk_shape),
             "codecs": codec_specs.to_v3(codecs),
             "index_codecs": codec_specs.to_v3(index_codecs),
-            "index_location": "end",
+            "index_location": index_location,
         },
     )
 

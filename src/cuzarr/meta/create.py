@@ -68,9 +68,10 @@ def new_array_spec(
     zarr_format : {2, 3}
     chunks : object
         See :func:`~cuzarr.meta.chunking.normalize_chunks`. With ``shards``, of the inner chunks.
-    shards : None, "auto", True, int or sequence of int
+    shards : None, "auto", True, int, sequence of int, or mapping
         Shape of a stored object, a multiple of ``chunks``; an axis may be a list of the lengths of
-        all shards. v3 only.
+        all shards. A mapping has it as ``shape``, and may have an ``index_location``, "start" or
+        "end". v3 only.
     fill_value : object
         ``DEFAULT_FILL``: zero (empty, NaT). None: v2 ``null``, and as ``DEFAULT_FILL`` in v3.
     codecs : sequence of codecs, or None
@@ -107,6 +108,7 @@ def new_array_spec(
     if parsed_type is None or parsed_shape is None:
         raise problems.error()
     data_type, variable = parsed_type
+    shards, index_location = _sharding(shards, problems)
     chunk_shape, shard_shape = _grid(chunks, shards, parsed_shape, data_type.itemsize, problems)
     args = CodecArguments(
         data_type, variable, codecs, filters, serializer, compressors, compressor, object_codec,
@@ -144,7 +146,7 @@ def new_array_spec(
         problems.add("shards", "cannot be given together with 'codecs'")
     if shard_shape is not None:
         inner = _one_shape(chunk_shape, "chunks", "shards have", problems)
-        chain = (sharding(inner, chain),)
+        chain = (sharding(inner, chain, index_location),)
     data_type = dtypes.native(data_type)
     value = _fill_value(
         DEFAULT_FILL if fill_value is None else fill_value, data_type, serialized_by, problems
@@ -192,7 +194,7 @@ def _data_type(
             dtype = native
         else:
             dtype = dtype.to_json(zarr_format=3)
-    if isinstance(dtype, Mapping) or (
+    if (isinstance(dtype, Mapping) and "names" not in dtype) or (  # with them it is NumPy's
         isinstance(dtype, str) and (dtype in _V3_NAMES or re.fullmatch(r"r[1-9]\d*", dtype))
     ):
         return dtypes.from_v3(dtype, "dtype", problems)
@@ -238,6 +240,22 @@ def _grid(
         text = tuple(n.document() if isinstance(n, Edges) else n for n in shard_shape)
         problems.add("shards", f"{text} is not a multiple of the chunk shape {chunk_shape}")
     return chunk_shape, shard_shape
+
+
+def _sharding(shards: Any, problems: Problems) -> tuple[Any, str]:
+    """Return the shape of shards, and where their index is."""
+    if not isinstance(shards, Mapping):
+        return shards, "end"
+    for name in shards:
+        if name not in ("shape", "index_location"):
+            problems.add("shards", f"expected 'shape' and 'index_location', found {show(name)}")
+    location = shards.get("index_location") or "end"
+    location = getattr(location, "value", location)  # of an enumeration
+    if location not in ("start", "end"):
+        problems.add("shards", f"index_location: expected 'start' or 'end', found {show(location)}")
+    if "shape" not in shards:
+        problems.add("shards", "shape: is missing")
+    return shards.get("shape"), str(location)
 
 
 def _one_shape(grid: Grid, place: str, what: str, problems: Problems) -> tuple[int, ...]:
