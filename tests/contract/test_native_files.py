@@ -257,5 +257,5 @@ def test_keys_refuse_what_is_no_chunk(calls: Calls) -> None:
         calls.format_keys("", np.array([[0]]), "v2", "-")
     with pytest.raises(ValueError, match="dimensions"):
         calls.format_keys("", np.array([0]), "v2", ".")
-    with pytest.raises(ValueError, match="32"):
-        calls.format_keys("", np.zeros((1, 33), np.int64), "v2", ".")
+    with pytest.raises(ValueError, match="64"):
+        calls.format_keys("", np.zeros((1, 65), np.int64), "v2", ".")

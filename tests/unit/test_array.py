@@ -423,3 +423,22 @@ def test_attributes_and_brackets_pickle_with_their_array(z: cuzarr.Array) -> Non
     z.attrs["unit"] = "m"
     assert pickle.loads(pickle.dumps(z.attrs)).asdict() == {"unit": "m"}
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(z.oindex))[[5, 0]], DATA[[5, 0]])
+
+
+@pytest.mark.parametrize("ndim", [33, 63])
+@pytest.mark.parametrize(
+    "options", [{}, {"zarr_format": 2, "order": "F"}, {"shards": (2, 3)}], ids=str
+)
+def test_as_many_dimensions_as_numpy_has(ndim: int, options: dict[str, Any]) -> None:
+    pytest.importorskip("numpy", minversion="2.0")  # 32 before
+    rest = (1,) * (ndim - 2)
+    if "shards" in options:
+        options = {"shards": (*options["shards"], *rest)}
+    data = np.arange(12).reshape(4, 3, *rest)
+    z = cuzarr.create_array({}, data=data, chunks=(2, 1, *rest), device="cpu", **options)
+    np.testing.assert_array_equal(z[::-1, 1:], data[::-1, 1:])
+    np.testing.assert_array_equal(z.oindex[[3, 0]], data[[3, 0]])
+    at = tuple(np.array([[3, 1], [2, 0], *([0, 0] for _ in rest)]))
+    assert z.vindex[at].tolist() == [11, 3]
+    with pytest.raises(cuzarr.errors.MetadataError, match="at most 63 dimensions"):
+        cuzarr.create_array({}, shape=(1,) * 64, dtype="i4")

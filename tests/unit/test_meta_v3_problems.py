@@ -31,7 +31,7 @@ from tests.unit.test_meta_v3 import (
         ({"shape": [10.0, 1]}, "shape[0]: expected an integer, found 10.0"),
         ({"shape": [-1, 20]}, "shape[0]: must be at least 0, found -1"),
         ({"shape": [2**63, 20]}, "shape[0]: is larger than 2**63 - 1"),
-        ({"shape": [1] * 65}, "shape: at most 64 dimensions are supported, found 65"),
+        ({"shape": [1] * 64}, "shape: at most 63 dimensions are supported, found 64"),
         ({"data_type": "float31"}, "data_type: the data type 'float31' is not supported"),
         ({"data_type": "r12"}, "data_type: 'r12': raw bits come in multiples of 8"),
         ({"data_type": 5}, "data_type: expected a name or an object with a name, found 5"),

@@ -18,7 +18,7 @@ from cuzarr.errors import MetadataError
 from cuzarr.meta.spec import JSON
 
 MAX_LENGTH = 2**63 - 1  #: of a dimension: offsets are int64
-MAX_NDIM = 64  #: of numpy
+MAX_NDIM = 63  #: of NumPy, less the one that a shard index has on top
 _SHOWN = 60
 
 

@@ -27,7 +27,7 @@ MemorySource = tuple[UInt64, Int64]
 
 DECODED = 100  #: + a DecodeStatus, in the statuses of ``read_wave``
 SLAB_ALIGN = 16  #: bytes; positions in a slab are multiples
-MAX_AXES = 32
+MAX_AXES = 64  #: of NumPy
 
 
 class DecodeStatus(IntEnum):

@@ -47,7 +47,7 @@ def check_rows(n: int, rows: Rows) -> None:
     )
     axes = len(step)
     if axes > MAX_AXES:
-        raise ValueError("step: more than 32 axes")
+        raise ValueError("step: more than 64 axes")
     if len(lists) != axes:
         raise ValueError("lists: expected one entry per axis")
     if itemsize < 1 or len(fill) != itemsize:

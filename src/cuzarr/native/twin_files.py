@@ -90,7 +90,7 @@ def format_keys(
 ) -> bytes:  # fmt: skip
     """Write chunk keys."""
     if d > MAX_AXES:
-        raise ValueError("coords: not (n, d) with d of at most 32")
+        raise ValueError("coords: not (n, d) with d of at most 64")
     if coords.size and int(coords.min()) < 0:
         raise ValueError("coords: negative")
     between = chr(separator)

@@ -53,7 +53,7 @@ static int take_rows(Rows *rows, Py_ssize_t n, PyObject *args) {
     Py_ssize_t axes = PyObject_Size(o[3]);
     const char *problem = NULL;
     if (n < 0 || axes < 0) return 0;
-    if (axes > MAX_AXES) problem = "step: more than 32 axes";
+    if (axes > MAX_AXES) problem = "step: more than 64 axes";
     else if (PyTuple_Size(o[4]) != axes) problem = "lists: expected one entry per axis";
     else if (itemsize < 1 || fill_size != itemsize) problem = "fill: expected itemsize bytes";
     else if (job->swap_unit && ((job->swap_unit != 2 && job->swap_unit != 4 &&

@@ -78,7 +78,7 @@ static PyObject *py_format_keys(PyObject *self, PyObject *args) {
     if (!PyArg_ParseTuple(args, "y#Onniiy#O", &format.prefix, &prefix_size, &o[0], &n, &d,
                           &format.is_default, &separator, &format.suffix, &suffix_size, &o[1]))
         return NULL;
-    if (n < 0 || d < 0 || d > MAX_AXES) return fail("coords: not (n, d) with d of at most 32");
+    if (n < 0 || d < 0 || d > MAX_AXES) return fail("coords: not (n, d) with d of at most 64");
     COLUMN(const int64_t, coords, o[0], 'q', n * d, 0);
     COLUMN(int64_t, offsets, o[1], 'q', n + 1, 1);
     for (Py_ssize_t i = 0; i < n * d; i++) {

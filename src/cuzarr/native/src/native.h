@@ -24,7 +24,7 @@ enum {
     DECODE_TRUNCATED = 5  /* the bytes end early */
 };
 
-#define MAX_AXES 32
+#define MAX_AXES 64 /* of NumPy */
 #define SLAB_ALIGN 16
 
 static inline uint32_t load_le32(const uint8_t *p) {
