@@ -62,7 +62,11 @@ def create_nodes(
     ContainsArrayError, ContainsGroupError
         Something is there, and ``overwrite`` is False; or an array would have members. Nothing
         was written.
+    InvalidKeyError
+        A part of a path is the name of a document.
     """
+    for path in specs:
+        nodes.refuse_document(path)
     wanted = dict(specs)
     for path, spec in list(wanted.items()):
         for parent in parents(path):
@@ -103,7 +107,10 @@ def move_node(store: Store, source: str, dest: str) -> None:
         Something is at ``dest``, or an array is above it.
     ValueError
         ``dest`` is below ``source``.
+    InvalidKeyError
+        A part of ``dest`` is the name of a document.
     """
+    nodes.refuse_document(dest)
     if f"{dest}/".startswith(f"{source}/"):
         raise ValueError(f"cannot move {source!r} to {dest!r}: that is the same place or below it")
     spec = nodes.find_node(store, source)

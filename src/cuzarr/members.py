@@ -107,7 +107,14 @@ class Members(Node):
             0 = direct members; None = all below; names are relative paths.
         use_consolidated_for_children : bool
             Whether groups below may be listed from consolidated metadata of their own.
+
+        Raises
+        ------
+        ValueError
+            ``max_depth`` is negative.
         """
+        if max_depth is not None and max_depth < 0:
+            raise ValueError(f"max_depth must be None or at least 0, not {max_depth}")
         found: list[tuple[str, Array | Self]] = []
         for name, spec in self._children(own_members=use_consolidated_for_children):
             member = self._member(join(self._path, name), spec)

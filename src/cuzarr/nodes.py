@@ -24,6 +24,7 @@ from cuzarr.errors import (
     ContainsGroupError,
     CuzarrError,
     GroupNotFoundError,
+    InvalidKeyError,
     NodeNotFoundError,
     NodeTypeError,
     StoreError,
@@ -163,6 +164,13 @@ def refuse_existing(store: Store, path: str) -> None:
         raise ContainsGroupError(f"a group is already stored {_describe(store, path, None)}")
 
 
+def refuse_document(path: str) -> None:
+    """Raise ``InvalidKeyError`` if a part of the path of a new node is the name of a document."""
+    for part in path.split("/"):
+        if part in (*DOCUMENTS, V2_KEY):
+            raise InvalidKeyError(f"invalid path {path!r}: {part!r} is kept for a document")
+
+
 def write_node(store: Store, path: str, spec: NodeSpec) -> None:
     """Write the documents of a node, consolidated metadata that a group has among them.
 
@@ -225,7 +233,10 @@ def create_node(store: Store, path: str, spec: NodeSpec, *, overwrite: bool) -> 
     ------
     ContainsArrayError, ContainsGroupError
         Something is there, and ``overwrite`` is False; or an array stands above ``path``.
+    InvalidKeyError
+        A part of ``path`` is the name of a document.
     """
+    refuse_document(path)
     above = list(_parents(path))
     missing = []
     for parent, found in zip(above, find_nodes(store, above) if above else [], strict=True):

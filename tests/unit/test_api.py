@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,23 @@ def test_save_and_load(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="clash: arr_0"):
         cuzarr.save(path, a, arr_0=b)
     assert sorted(cuzarr.load(path)) == ["arr_0", "arr_1", "named"]
+
+
+def test_save_to_the_path_of_a_zip_archive(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    for name in (path, str(path)):
+        cuzarr.save(name, np.arange(3))
+        assert zipfile.is_zipfile(path)
+        assert cuzarr.load(name).tolist() == [0, 1, 2]
+        cuzarr.save(name, a=np.arange(4))
+        assert list(cuzarr.load(name)) == ["a"]
+        cuzarr.save(name, np.arange(5), path="b")
+        cuzarr.save(name, c=np.arange(6), path="g")
+    assert sorted(cuzarr.open_group(path, mode="r")) == ["a", "b", "g"]
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="at least one array"):
+        cuzarr.save(path)
+    assert path.read_bytes() == before
 
 
 def test_open_finds_what_is_there(tmp_path: Path) -> None:

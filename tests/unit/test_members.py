@@ -189,3 +189,23 @@ def test_lists_in_attributes_are_stored_by_the_next_change(root: cuzarr.Group) -
     assert cuzarr.open_group(path, mode="r").attrs["list"] == [1]
     root.attrs["other"] = 0
     assert cuzarr.open_group(path, mode="r").attrs["list"] == [1, 2]
+
+
+def test_depths_of_members(root: cuzarr.Group) -> None:
+    with pytest.raises(ValueError, match="max_depth must be None or at least 0, not -1"):
+        root.members(max_depth=-1)
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "x/.zgroup", ".zattrs/a", ".zmetadata"])
+def test_names_of_documents_are_no_names_of_members(name: str, root: cuzarr.Group) -> None:
+    stored = sorted(root.store.list())
+    with pytest.raises(cuzarr.errors.InvalidKeyError, match="is kept for a document"):
+        root.create_group(name)
+    with pytest.raises(cuzarr.errors.InvalidKeyError, match="is kept for a document"):
+        root.create_array(name, shape=3, dtype="i4", overwrite=True)
+    with pytest.raises(cuzarr.errors.InvalidKeyError, match="is kept for a document"):
+        root.create_hierarchy({name: root.metadata})
+    with pytest.raises(cuzarr.errors.InvalidKeyError, match="is kept for a document"):
+        root.move("x", name)
+    assert sorted(root.store.list()) == stored
+    assert name not in root

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import fsdecode
+from os.path import expanduser
 from typing import Any
 
 import numpy as np
@@ -13,7 +17,9 @@ from cuzarr.array import Array
 from cuzarr.display import Tree
 from cuzarr.group import Group
 from cuzarr.meta.spec import ZarrFormat
-from cuzarr.storage.resolve import StoreLike
+from cuzarr.storage.prefix import normalize_path
+from cuzarr.storage.resolve import StoreLike, names_archive
+from cuzarr.storage.zip import ZipStore
 
 
 def save(
@@ -29,7 +35,7 @@ def save(
     Parameters
     ----------
     store : path, mapping or Store
-        What is there is replaced.
+        What is there is replaced. The path of a zip archive is written and closed.
     *arrays, **named : array-like
         Several positional arrays are named ``arr_0``, ``arr_1``...
     path : str or None
@@ -57,9 +63,9 @@ def save_array(
     **options: Any,
 ) -> None:
     """Save one array; ``options`` as in :func:`create_array`. What is there is replaced."""
-    create_array(
-        store, name=path, data=np.asarray(arr), overwrite=True, zarr_format=zarr_format, **options
-    )
+    options |= {"name": path, "data": np.asarray(arr), "zarr_format": zarr_format}
+    with _writable(store, path) as opened:
+        create_array(opened, overwrite=True, **options)
 
 
 def save_group(
@@ -78,9 +84,10 @@ def save_group(
     clash = sorted(set(members) & set(named))
     if clash:
         raise ValueError(f"names of positional and named arrays clash: {', '.join(clash)}")
-    root = create_group(store, path=path, zarr_format=zarr_format, overwrite=True)
-    for name, data in {**members, **named}.items():
-        root.create_array(name, data=np.asarray(data))
+    with _writable(store, path) as opened:
+        root = create_group(opened, path=path, zarr_format=zarr_format, overwrite=True)
+        for name, data in {**members, **named}.items():
+            root.create_array(name, data=np.asarray(data))
 
 
 def load(store: StoreLike, path: str | None = None, zarr_format: ZarrFormat | None = None) -> Any:
@@ -94,3 +101,15 @@ def load(store: StoreLike, path: str | None = None, zarr_format: ZarrFormat | No
 def tree(grp: Group, expand: bool | None = None, level: int | None = None) -> Tree:
     """Return the hierarchy below a group; see :meth:`Group.tree`."""
     return grp.tree(expand, level)
+
+
+@contextmanager
+def _writable(store: Any, path: str | None) -> Iterator[StoreLike]:
+    """Yield the store; a zip archive that a path names is complete when this ends."""
+    if not names_archive(store):
+        yield store
+        return
+    # Without a path everything in it is replaced.
+    name = expanduser(fsdecode(store))
+    with ZipStore(name, "a" if normalize_path(path) else "w") as archive:
+        yield archive

@@ -115,6 +115,14 @@ def as_store(
     )
 
 
+def names_archive(store: object) -> bool:
+    """Whether a store is given as the path of a zip archive, which need not be there yet."""
+    if not isinstance(store, str | os.PathLike):
+        return False
+    path = os.path.expanduser(os.fsdecode(store))
+    return path.rstrip("/").endswith(".zip") and not _URL.match(path) and not os.path.isdir(path)
+
+
 def _from_path(text: str, *, read_only: bool) -> Store:
     if not text:
         raise StoreError("the path of a store is empty; use '.' for the current directory")
@@ -123,7 +131,7 @@ def _from_path(text: str, *, read_only: bool) -> Store:
     if "\0" in text:
         raise StoreError(f"the path of a store holds a NUL: {text!r}")
     path = os.path.expanduser(text)
-    if path.rstrip("/").endswith(".zip") and not os.path.isdir(path):
+    if names_archive(path):
         if not read_only:
             raise StoreError(
                 f"{text!r} names a zip archive, which is complete only once it is closed: write "
