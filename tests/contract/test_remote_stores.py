@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import sys
@@ -357,3 +358,32 @@ def test_obstore_in_a_forked_child_is_an_error_and_no_endless_wait() -> None:
     os.waitpid(pid, 0)
     assert b"spawn" in os.read(read_end, 1000)
     os.close(read_end)
+
+
+@pytest.mark.parametrize("opened", ["url", "mapper"])
+def test_references_to_parts_of_other_files(opened: str, tmp_path: Path) -> None:
+    """As kerchunk writes them: names without a root, chunks that lie within other files."""
+    raw = np.arange(10, dtype="<i8").tobytes()
+    (tmp_path / "file.nc").write_bytes(b"header" + raw)
+    zarray = {
+        "zarr_format": 2, "shape": [10], "chunks": [5], "dtype": "<i8", "compressor": None,
+        "fill_value": 0, "order": "C", "filters": None,
+    }  # fmt: skip
+    references = {
+        ".zgroup": '{"zarr_format": 2}',
+        "v/.zarray": json.dumps(zarray),
+        "v/.zattrs": '{"units": "K"}',
+        "v/0": [str(tmp_path / "file.nc"), 6, 40],
+        "v/1": [str(tmp_path / "file.nc"), 46, 40],
+    }
+    options = {"fo": {"version": 1, "refs": references}, "remote_protocol": "file"}
+    if opened == "url":
+        root = cuzarr.open_group("reference://", mode="r", storage_options=options)
+    else:
+        mapper = fsspec.filesystem("reference", **options).get_mapper("")
+        root = cuzarr.open_group(mapper, mode="r")
+    assert list(root) == ["v"]
+    assert root["v"][...].tolist() == list(range(10))
+    assert root["v"][4:6].tolist() == [4, 5]
+    assert dict(root["v"].attrs) == {"units": "K"}
+    assert root["v"].nchunks_initialized == 2

@@ -48,7 +48,8 @@ class FsspecStore(AsyncStore):
     ) -> None:
         super().__init__(read_only=read_only)
         self.fs = _asynchronous(fs)
-        self.path = path.rstrip("/")
+        # Not every file system has a root that is called "/": names of references have none.
+        self.path = path.rstrip("/") or path[:1]
         self.allowed_exceptions = allowed_exceptions
 
     @classmethod
@@ -160,7 +161,7 @@ class FsspecStore(AsyncStore):
     async def delete_dir(self, prefix: str) -> None:
         """Delete every object under ``prefix``."""
         try:
-            await self.fs._rm(self._path(prefix) or "/", recursive=True)
+            await self.fs._rm(self._path(prefix), recursive=True)
         except self.allowed_exceptions:
             return
 
@@ -182,7 +183,7 @@ class FsspecStore(AsyncStore):
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """Iterate over every key that starts with ``prefix``."""
         try:
-            found = await self.fs._find(self._path(prefix.rpartition("/")[0]) or "/")
+            found = await self.fs._find(self._path(prefix.rpartition("/")[0]))
         except self.allowed_exceptions:
             return
         for path in found:
@@ -192,7 +193,7 @@ class FsspecStore(AsyncStore):
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """Iterate over the names of the direct children of ``prefix``."""
-        directory = self._path(prefix.rstrip("/")) or "/"
+        directory = self._path(prefix.rstrip("/"))
         try:
             found = await self.fs._ls(directory, detail=False)
         except self.allowed_exceptions:
@@ -203,10 +204,10 @@ class FsspecStore(AsyncStore):
                 yield name
 
     def _path(self, key: str) -> str:
-        return f"{self.path}/{key}" if key else self.path
+        return f"{self.path.rstrip('/')}/{key}" if key and self.path else key or self.path
 
     def _key(self, path: str) -> str:
-        root = self.path.lstrip("/")
+        root = self.path.strip("/")
         return path.lstrip("/").removeprefix(root).lstrip("/")
 
     def _identity(self) -> tuple[Any, ...]:
