@@ -5,6 +5,7 @@ Where zarr-python changes its mind, its half of a test says so.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.devices import use_device
 
 zarr = pytest.importorskip("zarr", minversion="3.4")
 pytestmark = pytest.mark.interop
+warned = pytest.mark.filterwarnings("ignore")  # zarr-python says itself what it does
 
 
 def both(**options: Any) -> tuple[Any, Any]:
@@ -123,9 +125,10 @@ def test_filters_of_arrays_behind_bytes() -> None:
 
 
 def test_byte_order_of_v3_types() -> None:
-    theirs, ours = both(dtype=zarr.dtype.Int32(endianness="big"))
-    assert theirs.dtype.str == ">i4"
-    assert ours.dtype.str == "<i4"
+    for dtype in (zarr.dtype.Int32(endianness="big"), ">i4"):
+        theirs, ours = both(dtype=dtype)
+        assert theirs.dtype.str == ">i4"
+        assert ours.dtype.str == "<i4"
 
 
 def test_chunks_of_shards_are_counted_alike() -> None:
@@ -179,3 +182,164 @@ def test_bytes_that_are_no_boolean_or_no_text(
     assert chunk.read_bytes() == raw
     theirs[2] = zero
     assert chunk.read_bytes() == zero.tobytes() + raw[len(raw) // 2 :]
+
+
+@pytest.mark.parametrize("library", [zarr, cuzarr], ids=["zarr", "cuzarr"])
+def test_settings_that_hold_at_once(library: Any, tmp_path: Path) -> None:
+    options = {"shape": (4,), "chunks": (2,), "dtype": "i4"}
+    with library.config.set({"array.write_empty_chunks": True}):
+        z = library.create_array(tmp_path / "a", **options)
+    z[...] = 0
+    assert (tmp_path / "a" / "c").exists() == (library is zarr)
+    with library.config.set({"default_zarr_format": 2}):
+        z = library.create_array(tmp_path / "b", **options)
+    assert z.metadata.zarr_format == (3 if library is zarr else 2)
+
+
+def test_opening_without_a_mode(tmp_path: Path) -> None:
+    with pytest.raises(zarr.errors.ArrayNotFoundError):
+        zarr.open_array(tmp_path, shape=(3,), dtype="i4")
+    assert cuzarr.open_array(tmp_path, shape=(3,), dtype="i4").shape == (3,)
+
+
+@warned
+def test_what_is_chosen_for_a_new_array() -> None:
+    theirs, ours = both(zarr_format=2)
+    assert theirs.compressors[0].codec_id == "zstd"
+    assert ours.compressor.cname == "lz4"
+    theirs, ours = both(chunks="auto", shape=(0,))
+    assert (theirs.chunks, ours.chunks) == ((1,), (1024,))
+    for chunks, expected in ((None, (8, 8)), (True, (8, 8)), ((2,), (2, 8))):
+        with pytest.raises(ValueError, match="chunk"):
+            both(chunks=chunks)
+        z = cuzarr.create_array({}, shape=(8, 8), chunks=chunks, dtype="i4")
+        assert z.chunks == expected
+    with pytest.raises(ValueError, match="not both"):
+        zarr.create_array({}, data=np.arange(3), dtype="f4")
+    assert cuzarr.create_array({}, data=np.arange(3), dtype="f4").dtype == "f4"
+    theirs, ours = both(order="F")
+    assert [codec["name"] for codec in theirs.metadata.to_dict()["codecs"]] == ["bytes", "zstd"]
+    assert [codec.name for codec in ours.metadata.codecs] == ["transpose", "bytes", "zstd"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "taken_as"), [("i4", 1.5, 1), ("?", "a", True), ("i4", True, 1)]
+)
+def test_fill_values_that_do_not_fit(dtype: str, value: Any, taken_as: Any) -> None:
+    z = zarr.create_array({}, shape=(3,), dtype=dtype, fill_value=value)
+    assert z.fill_value == taken_as
+    if value is True:
+        assert cuzarr.create_array({}, shape=(3,), dtype=dtype, fill_value=value)[0] == 1
+        return
+    with pytest.raises(errors.MetadataError, match="fill_value"):
+        cuzarr.create_array({}, shape=(3,), dtype=dtype, fill_value=value)
+
+
+def test_zero_as_the_fill_value_of_texts() -> None:
+    assert zarr.zeros((2,), dtype="U3")[0] == "0"
+    assert cuzarr.zeros((2,), dtype="U3")[0] == ""
+
+
+def test_values_that_do_not_fit_a_selection() -> None:
+    theirs, ours = both()
+    theirs[:2] = np.ones((5, 8))
+    with pytest.raises(errors.ShapeMismatchError):
+        ours[:2] = np.ones((5, 8))
+    with pytest.raises(IndexError):
+        theirs[...] = np.arange(8)
+    ours[...] = np.arange(8)
+    assert ours[3].tolist() == list(range(8))
+    theirs[0, 0] = np.uint64(2**63)
+    assert theirs[0, 0] == 0
+    with pytest.raises(OverflowError):
+        ours[0, 0] = np.uint64(2**63)
+
+
+def test_one_field_is_set() -> None:
+    theirs, ours = both(shape=(2,), chunks=(2,), dtype=[("a", "i4"), ("b", "f8")])
+    theirs["a"] = ours["a"] = [5, 6]
+    assert theirs[...].tolist() == [(5, 5.0), (6, 6.0)]
+    assert ours[...].tolist() == [(5, 0.0), (6, 0.0)]
+
+
+def test_all_of_no_dimensions() -> None:
+    theirs, ours = both(shape=(), chunks=())
+    assert not isinstance(theirs[...], np.ndarray)
+    assert isinstance(ours[...], np.ndarray)
+    assert not isinstance(ours[()], np.ndarray)
+
+
+def test_appends() -> None:
+    theirs, ours = both()
+    assert theirs.append(np.ones((8, 8)), axis=-1) == (8, 8)
+    assert ours.append(np.ones((8, 8)), axis=-1) == (8, 16)
+    for z in both(shape=(3,), chunks=(2,)):
+        with pytest.raises(ValueError, match="invalid literal"):
+            z.append(["x"])
+        assert z.shape == ((3,) if isinstance(z, cuzarr.Array) else (4,))
+
+
+def test_saving_to_an_archive_and_loading_a_group(tmp_path: Path) -> None:
+    for library in (zarr, cuzarr):
+        path = tmp_path / library.__name__ / "x.zip"
+        path.parent.mkdir()
+        library.save(str(path), a=np.arange(3))
+        assert path.is_dir() == (library is zarr)
+    assert cuzarr.load(path)["a"].tolist() == [0, 1, 2]
+    with pytest.raises(NotImplementedError):
+        zarr.load(str(tmp_path / "zarr" / "x.zip"))
+
+
+@warned
+@pytest.mark.parametrize("library", [zarr, cuzarr], ids=["zarr", "cuzarr"])
+def test_groups(library: Any, tmp_path: Path) -> None:
+    ours = library is cuzarr
+    root = library.open_group(tmp_path, mode="w")
+    root.create_array("a/b/c", shape=(3,), dtype="i4")
+    library.create_array(tmp_path, name="old", shape=(3,), dtype="i4", zarr_format=2)
+    assert ("old" in list(root)) == ours
+    assert ("b" in str(root.tree(level=1))) != ours
+    if ours:
+        with pytest.raises(KeyError):
+            del root["nothing"]
+    else:
+        del root["nothing"]
+    library.consolidate_metadata(tmp_path)
+    opened = library.open_group(tmp_path)
+    opened["a"].attrs["more"] = 1
+    assert ("more" in opened["a"].attrs) != ours
+    for again, seen in ((library.open_group(tmp_path), False), (root, True)):
+        assert ("more" in again["a"].attrs) == seen
+
+
+@warned
+@pytest.mark.parametrize("value", [True, "1"])
+def test_wrong_documents(value: Any, tmp_path: Path) -> None:
+    cuzarr.create_array(tmp_path, shape=(3,), chunks=(3,), dtype="i4")
+    document = json.loads((tmp_path / "zarr.json").read_text())
+    grid = {"name": "regular", "configuration": {"chunk_shape": [0]}}
+    for changed in ({"fill_value": value}, {"chunk_grid": grid}):
+        (tmp_path / "zarr.json").write_text(json.dumps({**document, **changed}))
+        assert zarr.open_array(tmp_path, mode="r").shape == (3,)
+        with pytest.raises(errors.MetadataError):
+            cuzarr.open_array(tmp_path, mode="r")
+
+
+def test_wrong_chunks(tmp_path: Path) -> None:
+    z = cuzarr.create_array(
+        tmp_path, data=np.arange(6), chunks=(3,), zarr_format=2, fill_value=0, device="cpu"
+    )
+    chunk = (tmp_path / "0").read_bytes()
+    (tmp_path / "0").write_bytes(chunk + b"more")
+    assert zarr.open_array(tmp_path, mode="r")[0] == 0
+    with pytest.raises(errors.ChunkDecodeError, match="Blosc header says"):
+        z[0]
+    (tmp_path / "0").unlink()
+    outside = tmp_path.with_name("outside")
+    outside.write_bytes(chunk)
+    (tmp_path / "0").symlink_to(outside)
+    assert zarr.open_array(tmp_path, mode="r")[2] == 2
+    with pytest.raises(errors.StoreError, match="symbolic link"):
+        z[2]
+    linked = cuzarr.storage.LocalStore(tmp_path, follow_links=True)
+    assert cuzarr.open_array(linked, mode="r")[2] == 2
