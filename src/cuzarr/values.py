@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cuzarr.codecs.impossible import what_is_impossible
 from cuzarr.engine.backend import Backend
 from cuzarr.errors import ShapeMismatchError
 from cuzarr.host.backend import to_numpy
@@ -37,7 +38,13 @@ def fit_value(
     Raises
     ------
     ShapeMismatchError
+    ValueError
+        It holds what no element can be: booleans other than 0 and 1, code points that do not exist.
     """
+    if dtype.kind == "O" and plan.out_shape == () and getattr(value, "shape", None) != ():
+        element = np.empty((), dtype)  # whatever it is, it is one object
+        element[()] = value
+        value = element
     if callable(getattr(value, "detach", None)):  # torch: values alone, no graph, no lazy conjugate
         value = value.detach().resolve_conj().resolve_neg()
     if isinstance(value, np.generic):  # NumPy checks the range of a scalar, not of an array
@@ -49,6 +56,10 @@ def fit_value(
         on_device = getattr(value, "__cuda_array_interface__", None) is not None
         take = place if place is not None and on_device else to_numpy
         value = take(value) if foreign else np.asarray(value, dtype)
+    if isinstance(value, np.ndarray) and value.dtype.kind == dtype.kind:
+        cause = what_is_impossible(value)
+        if cause:
+            raise ValueError(f"cannot write what could not be read: {cause}")
     shape = tuple(value.shape)
     while len(shape) > len(plan.out_shape) and shape[0] == 1:
         shape = shape[1:]

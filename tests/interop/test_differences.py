@@ -255,6 +255,15 @@ def test_values_that_do_not_fit_a_selection() -> None:
         ours[0, 0] = np.uint64(2**63)
 
 
+def test_what_is_no_boolean() -> None:
+    theirs, ours = both(shape=(2,), chunks=(2,), dtype="?")
+    value = np.array([1, 7], "u1").view("?")
+    theirs[...] = value
+    assert theirs[...].view("u1").tolist() == [1, 7]
+    with pytest.raises(ValueError, match="a boolean has the value 7"):
+        ours[...] = value
+
+
 def test_one_field_is_set() -> None:
     theirs, ours = both(shape=(2,), chunks=(2,), dtype=[("a", "i4"), ("b", "f8")])
     theirs["a"] = ours["a"] = [5, 6]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import cuzarr
+from cuzarr import values
 from cuzarr.codecs.impossible import may_be_impossible, what_is_impossible
 from cuzarr.errors import ChunkDecodeError
 from cuzarr.storage import LocalStore
@@ -78,13 +79,15 @@ def test_what_may_be_wrong() -> None:
 )
 @pytest.mark.parametrize("compressed", [True, False])
 def test_the_chunk_is_named_on_a_device(
-    device_kind: str, options: dict[str, Any], compressed: bool
+    device_kind: str, options: dict[str, Any], compressed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packed = {} if compressed else {"compressors": None}
     data = np.arange(77).reshape(7, 11) % 2 == 0
     wrong = data.copy()
     wrong.view("u1")[4, 7] = 7
-    z = cuzarr.create_array({}, data=wrong, **options, **packed, device="cpu")
+    with monkeypatch.context() as careless:
+        careless.setattr(values, "what_is_impossible", lambda _: "")
+        z = cuzarr.create_array({}, data=wrong, **options, **packed, device="cpu")
     key = "c/0/0" if "shards" in options else "1.1" if "zarr_format" in options else "c/1/1"
     with use_device(device_kind) as device:
         there = z.to_device(device)
@@ -100,3 +103,19 @@ def test_the_chunk_is_named_on_a_device(
         assert (to_numpy(there[:, :5]) == data[:, :5]).all()
         there[...] = data
         assert (to_numpy(there[...]) == data).all()
+
+
+def test_what_no_element_can_be_is_not_written() -> None:
+    flags = np.array([[0, 1, 7], [1, 0, 1]], "u1").view("?")
+    texts = np.array([[0x110000], [65]], "<u4").view("<U1").reshape(2)
+    records = np.zeros(2, RECORD)
+    records["b"] = flags[:, 1:]
+    for bad, message in ((flags, BOOLEAN), (flags.T, BOOLEAN), (texts, TEXT), (records, BOOLEAN)):
+        z = cuzarr.create_array({}, shape=bad.shape, dtype=bad.dtype, chunks=1, zarr_format=2)
+        with pytest.raises(ValueError, match=f"cannot write what could not be read: {message}"):
+            z[...] = bad
+        assert z.nchunks_initialized == 0
+        z[...] = np.zeros_like(bad)
+    z = cuzarr.create_array({}, shape=(2, 3), dtype="?")
+    z[...] = flags.view("u1")  # numbers become booleans
+    assert z[...].tolist() == [[False, True, True], [True, False, True]]

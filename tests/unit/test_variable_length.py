@@ -301,3 +301,20 @@ def test_a_pickle_is_not_run_unless_that_is_allowed(monkeypatch: pytest.MonkeyPa
     with cuzarr.config.set({"allow_pickle": True}):
         assert array[...].tolist() == ["x", "y"]
     assert EXPLODED == [1]
+
+
+def test_one_object_may_be_a_list_or_an_array() -> None:
+    """As zarr-python 2 writes ragged arrays: ``z[0] = np.array([1, 3, 5])``."""
+    ragged = cuzarr.empty(3, dtype=object, object_codec=numcodecs.VLenArray("i4"), zarr_format=2)
+    ragged[0] = np.array([1, 3, 5])
+    ragged[2] = np.array([4])
+    assert [None if item is None else list(item) for item in ragged[...]] == [[1, 3, 5], [], [4]]
+    assert ragged[0].tolist() == [1, 3, 5]
+    anything = cuzarr.empty((2, 2), dtype=object, object_codec=numcodecs.JSON(), zarr_format=2)
+    anything[0, 0] = [1, 2]
+    anything[0, 1] = {"a": [3]}
+    anything[1] = np.array(["x", None], object)
+    assert anything[...].tolist() == [[[1, 2], {"a": [3]}], ["x", None]]
+    one = cuzarr.empty((), dtype=object, object_codec=numcodecs.JSON(), zarr_format=2)
+    one[...] = ["a"]
+    assert one[()] == ["a"]

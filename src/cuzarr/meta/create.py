@@ -314,7 +314,7 @@ def _key_encoding(
 
 def _fill_value(
     value: object, dtype: DType, serializer: str | None, problems: Problems
-) -> np.generic:
+) -> np.generic | None:
     if value is DEFAULT_FILL:
         return fill.default(dtype, serializer)
     try:

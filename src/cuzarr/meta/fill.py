@@ -141,10 +141,15 @@ def from_user(value: object, dtype: DType, serializer: str | None) -> np.generic
     return _scalar(cast)
 
 
-def default(dtype: DType, serializer: str | None) -> np.generic:
-    """Return the fill value of an array whose creator named none: zero, empty, or NaT."""
-    if dtype.kind in "OT":
-        return np.bytes_(b"") if serializer == "vlen-bytes" else np.str_("")
+def default(dtype: DType, serializer: str | None) -> np.generic | None:
+    """Return the fill value of an array whose creator named none: zero, empty, or NaT.
+
+    It is None for objects of any kind, which only v2 has.
+    """
+    if dtype.kind == "T" or serializer == "vlen-utf8":
+        return np.str_("")
+    if dtype.kind == "O":
+        return np.bytes_(b"") if serializer == "vlen-bytes" else None
     if dtype.kind in "mM":
         return _moment(_NAT, dtype)
     return _scalar(np.zeros((), dtype))
@@ -153,8 +158,6 @@ def default(dtype: DType, serializer: str | None) -> np.generic:
 def read_as(value: Any, dtype: DType, serializer: str | None) -> Any:
     """Return the element that a fill value stands for; None in an array of no known objects."""
     if value is None:
-        if dtype.kind == "O" and serializer not in ("vlen-utf8", "vlen-bytes"):
-            return None
         value = default(dtype, serializer)
     return value.item() if dtype.kind in "OT" and isinstance(value, np.generic) else value
 
