@@ -23,6 +23,7 @@ from cuzarr.meta.edges import uniform
 from cuzarr.meta.spec import ZarrFormat
 from cuzarr.options import FOREIGN, create_options, refuse_unknown
 from cuzarr.storage.base import Store
+from cuzarr.storage.place import overlap, place
 from cuzarr.storage.prefix import join
 
 _CODECS = ("codecs", "compressor", "compressors")
@@ -44,7 +45,13 @@ def make_array(
     read_only: bool = False,
     **options: Any,
 ) -> Array:
-    """Create an array node and write ``data`` to it; see ``cuzarr.create_array``."""
+    """Create an array node and write ``data`` to it; see ``cuzarr.create_array``.
+
+    Raises
+    ------
+    ValueError
+        Shape or data type are missing, or ``data`` is stored where it would be overwritten.
+    """
     refuse_unknown("create_array", options, ARRAY_OPTIONS)
     options = create_options(options, storage.default_compressor)
     if zarr_format == 2 and not any(name in options for name in _CODECS):
@@ -69,6 +76,8 @@ def make_array(
     if write_empty_chunks is not None:
         chosen = replace(chosen, write_empty_chunks=write_empty_chunks)
     array = Array(store, path, spec, read_only=False, device=device, config=chosen)
+    if overwrite and write_data:
+        _refuse_own(data, store, path)
     nodes.create_node(store, path, spec, overwrite=overwrite)
     if data is not None and write_data:
         copy_data(data, array)
@@ -98,6 +107,18 @@ def copy_data(source: Any, dest: Array) -> None:
         return
     for region in dest.regions():
         dest[region] = source[region]
+
+
+def _refuse_own(data: Any, store: Store, path: str) -> None:
+    """Raise ``ValueError`` if to overwrite a path would delete data that is stored at it."""
+    source, below = getattr(data, "store", None), getattr(data, "path", None)
+    if source is None or not isinstance(below, str):
+        return
+    if overlap(place(source, below), place(store, path)):
+        raise ValueError(
+            f"cannot overwrite {path or '/'!r} with the array at {below or '/'!r}, which that "
+            "would delete: write to another path, or pass data=array[...]"
+        )
 
 
 def like(a: Any, options: dict[str, Any]) -> dict[str, Any]:

@@ -197,3 +197,15 @@ def _equal(found: Any, expected: np.ndarray) -> None:
     found = np.asarray(found)
     assert found.dtype.newbyteorder("=") == expected.dtype.newbyteorder("=")
     np.testing.assert_array_equal(found, expected)
+
+
+def test_an_array_of_zarr_python_is_not_overwritten_with_itself(tmp_path: Any) -> None:
+    memory = zarr.storage.MemoryStore()
+    for store in (str(tmp_path), memory):
+        theirs = zarr.create_array(store, shape=(4,), chunks=(2,), dtype="i4")
+        theirs[...] = [1, 2, 3, 4]
+        with pytest.raises(ValueError, match="cannot overwrite"):
+            cuzarr.create_array(store, data=theirs, overwrite=True)
+        assert theirs[...].tolist() == [1, 2, 3, 4]
+        made = cuzarr.create_array(store, data=theirs[...], overwrite=True)
+        assert made[...].tolist() == [1, 2, 3, 4]

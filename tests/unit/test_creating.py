@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import cuzarr
-from cuzarr import codecs, errors
+from cuzarr import codecs, errors, storage
 from cuzarr.meta.problems import show
 from cuzarr.meta.spec import ArraySpec
 
@@ -372,3 +372,55 @@ def test_empty_options_that_would_be_missed_are_refused(name: str) -> None:
         cuzarr.open_group({}, mode="w", **{name: given})
     with pytest.raises(TypeError, match=f"{name}= is not supported"):
         cuzarr.zeros(3, **{name: given})
+
+
+@pytest.mark.parametrize("kind", ["local", "memory", "zip", "remote"])
+def test_an_array_does_not_overwrite_itself(kind: str, tmp_path: Path) -> None:
+    """To overwrite a path deletes what is there, which may be the data to be written."""
+    mapping: dict[str, bytes] = {}
+    if kind == "remote":
+        pytest.importorskip("fsspec")
+    archive = storage.ZipStore(tmp_path / "x.zip", "w") if kind == "zip" else None
+    url = f"memory://{tmp_path}"
+
+    def store() -> Any:
+        return {"local": tmp_path / "x", "memory": mapping, "zip": archive, "remote": url}[kind]
+
+    root = cuzarr.open_group(store(), mode="w")
+    root.create_array("a/b", data=DATA, chunks=(2, 3))
+    for mode in ("r", "r+"):
+        z = cuzarr.open_array(store(), mode=mode, path="a/b")
+        for path in ("a/b", "a"):
+            with pytest.raises(ValueError, match="cannot overwrite 'a.*pass data=array"):
+                cuzarr.create_array(store(), name=path, data=z, overwrite=True)
+            with pytest.raises(ValueError, match="cannot overwrite"):
+                cuzarr.from_array(store(), name=path, data=z, overwrite=True)
+    with pytest.raises(ValueError, match="cannot overwrite"):
+        root["a/b"] = root["a/b"]
+    with pytest.raises(ValueError, match="cannot overwrite"):
+        cuzarr.copy(z, root["a"], name="b", if_exists="replace")
+    np.testing.assert_array_equal(cuzarr.open_array(store(), path="a/b")[...], DATA)
+    root["a/c"] = z
+    root["a/b"] = z[...]
+    np.testing.assert_array_equal(root["a/c"][...], DATA)
+    again = cuzarr.from_array(
+        store(), name="a/b", data=root["a/b"], chunks=DATA.shape, overwrite=True, write_data=False
+    )
+    assert again.chunks == DATA.shape
+    assert not again[...].any()
+    cuzarr.save_group(store() if kind != "zip" else archive, root["a/c"], path="a")
+    np.testing.assert_array_equal(cuzarr.open_group(store())["a/arr_0"][...], DATA)
+    if archive is not None:
+        archive.close()
+
+
+def test_places_of_stores_around_others(tmp_path: Path) -> None:
+    local = storage.LocalStore(tmp_path)
+    inner = storage.LocalStore(tmp_path / "a")
+    z = cuzarr.create_array(storage.LoggingStore(inner), data=DATA)
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    for store, name in ((local, "a"), (storage.LocalStore(tmp_path / "link"), None)):
+        with pytest.raises(ValueError, match="cannot overwrite"):
+            cuzarr.create_array(store, name=name, data=z, overwrite=True)
+    cuzarr.create_array(local, name="ab", data=z, overwrite=True)
+    np.testing.assert_array_equal(z[...], DATA)

@@ -84,10 +84,12 @@ def save_group(
     clash = sorted(set(members) & set(named))
     if clash:
         raise ValueError(f"names of positional and named arrays clash: {', '.join(clash)}")
+    # Before anything is replaced: it may be stored there.
+    given = {name: np.asarray(data) for name, data in {**members, **named}.items()}
     with _writable(store, path) as opened:
         root = create_group(opened, path=path, zarr_format=zarr_format, overwrite=True)
-        for name, data in {**members, **named}.items():
-            root.create_array(name, data=np.asarray(data))
+        for name, data in given.items():
+            root.create_array(name, data=data)
 
 
 def load(store: StoreLike, path: str | None = None, zarr_format: ZarrFormat | None = None) -> Any:
