@@ -200,6 +200,11 @@ def test_opening_without_a_mode(tmp_path: Path) -> None:
     with pytest.raises(zarr.errors.ArrayNotFoundError):
         zarr.open_array(tmp_path, shape=(3,), dtype="i4")
     assert cuzarr.open_array(tmp_path, shape=(3,), dtype="i4").shape == (3,)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "notes").write_text("no node")
+    with pytest.raises(FileExistsError):
+        zarr.open_group(tmp_path / "sub", mode="w-")
+    assert list(cuzarr.open_group(tmp_path / "sub", mode="w-")) == []
 
 
 @warned

@@ -40,6 +40,11 @@ def test_import_is_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_modules_without_an_import_of_their_own() -> None:
+    code = "import cuzarr; print(cuzarr.abc.store.Store, cuzarr.codecs.numcodecs.LZ4)"
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
+
+
 def test_save_and_load(tmp_path: Path) -> None:
     a, b = np.arange(10), np.eye(3)
     path = str(tmp_path / "x.zarr")
