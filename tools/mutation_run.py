@@ -63,15 +63,18 @@ class Server:
     failed: bool = False
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Limit the examples of property tests."""
         limit_examples(items, self.examples)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
+        """Note and print a failure."""
         if report.failed:
             print(f"\n{report.nodeid} failed: {report.longreprtext[-1000:]}", flush=True)
             self.failed = True
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: Any) -> bool:
+        """Judge the mutants in place of running the tests."""
         items = {item.nodeid: item for item in session.items}
         self.times, lines = self._baseline(items)
         originals = {path: Path(path).read_text() for path in self.files}
@@ -287,9 +290,7 @@ class _Replace(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 def _changed(old: CodeType, new: CodeType) -> Iterator[tuple[CodeType, CodeType]]:
     """Yield the code objects inside two others that differ, the outer ones too."""
-    inside, beside = (
-        [c for c in code.co_consts if isinstance(c, CodeType)] for code in (old, new)
-    )
+    inside, beside = ([c for c in code.co_consts if isinstance(c, CodeType)] for code in (old, new))
     if [c.co_name for c in inside] != [c.co_name for c in beside]:
         return
     for before, after in zip(inside, beside, strict=True):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import cuzarr
-from cuzarr.experimental import ChunkGrid, ChunkSpec
+from cuzarr.experimental import ChunkGrid
 
 zarr = pytest.importorskip("zarr", minversion="3.2")
 pytestmark = pytest.mark.interop
@@ -125,27 +125,3 @@ def test_chunk_grid_objects(shape: Any, sizes: Any) -> None:
         assert (one.shape, one.is_boundary) == (other.shape, other.is_boundary)
     longer = tuple(n + 2 for n in shape)
     assert ours.update_shape(longer).chunk_sizes == theirs.update_shape(longer).chunk_sizes
-
-
-def test_chunk_grid_of_an_array() -> None:
-    z = cuzarr.create_array({}, shape=(10, 7), chunks=[[3, 7], [4, 3]], dtype="i4")
-    grid = ChunkGrid.from_metadata(z.metadata)
-    assert grid[1, 1] == ChunkSpec(
-        (slice(3, 10, 1), slice(4, 7, 1)), (7, 4)
-    )  # 4 and the rest is regular
-    assert [z[chunk.slices].shape for chunk in grid] == [(3, 4), (3, 3), (7, 4), (7, 3)]
-    assert grid[2, 0] is None
-    assert grid[-1, 0] is None
-    with pytest.raises(ValueError, match="1 coordinates for a grid of 2"):
-        grid[0]
-    with pytest.raises(ValueError, match="regular grids"):
-        _ = grid.chunk_shape
-    with pytest.raises(IndexError, match="of a grid of"):
-        grid.all_chunk_coords(origin=(1, 1), selection_shape=(2, 1))
-    assert list(grid.all_chunk_coords(origin=(1, 0))) == [(1, 0), (1, 1)]
-    assert ChunkGrid.from_sizes(5, (2,)).chunk_shape == (2,)
-    for shape, sizes in (((3,), (0,)), ((3,), ((1, 1),)), ((3,), (1, 1))):
-        with pytest.raises(ValueError, match="axis 0|chunk sizes"):
-            ChunkGrid.from_sizes(shape, sizes)
-    with pytest.raises(ValueError, match="1 lengths"):
-        grid.update_shape((3,))

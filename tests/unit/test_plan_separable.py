@@ -256,6 +256,22 @@ def test_what_an_orthogonal_selection_refuses(key, message):
         plan_orthogonal(key, (4, 5), (2, 2))
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.empty(0, bool), r"axis 0: boolean array of shape \(0,\) for a dimension of length 4"),
+        (np.empty(0, "U1"), "axis 0: .* with elements of type <U1"),
+    ],
+)
+def test_empty_columns_that_have_a_type_keep_it(values, message):
+    class Column:
+        def __array__(self, dtype=None, copy=None):
+            return values
+
+    with pytest.raises(SelectionError, match=message):
+        plan_orthogonal(Column(), (4,), (2,))
+
+
 def test_device_arrays_are_refused_with_what_they_say():
     class OnDevice:
         def __array__(self, dtype=None, copy=None):
