@@ -19,7 +19,7 @@ run() { # NAME TEST...; the options are in "$options"
 options=("$@")
 case $part in plan | both)
     run plan tests/unit/test_plan_*.py tests/property/test_plan_*.py tests/unit/test_boxes.py \
-        tests/unit/test_array.py tests/unit/test_rectilinear.py
+        tests/unit/test_array.py
     ;;
 esac
 case $part in meta | both)

@@ -91,7 +91,7 @@ def test_boxes_of_chunks() -> None:
 
 def test_the_shape_of_all_chunks() -> None:
     for shape in (5, np.int64(5), (5,), [np.int16(5)]):
-        grid = ChunkGrid.from_sizes(shape, (np.int8(2),))  # type: ignore[arg-type]
+        grid = ChunkGrid.from_sizes(shape, (np.int8(2),))
         assert grid.chunk_shape == (2,)
         assert type(grid.chunk_shape[0]) is type(grid.shape[0]) is int
     with pytest.raises(ValueError, match="chunk_shape is that of regular grids"):
@@ -112,9 +112,9 @@ def test_wrong_sizes(shape: Any, sizes: Any, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         ChunkGrid.from_sizes(shape, sizes)
     with pytest.raises(TypeError):
-        ChunkGrid.from_sizes((3,), (1.5,))  # type: ignore[arg-type]
+        ChunkGrid.from_sizes((3,), (1.5,))
     with pytest.raises(TypeError):
-        ChunkGrid.from_sizes((3,), ((1.5, 2),))  # type: ignore[arg-type]
+        ChunkGrid.from_sizes((3,), ((1.5, 2),))
     assert ChunkGrid.from_sizes((2,), ((1, 1),)).chunk_sizes == ((1, 1),)
 
 
@@ -124,6 +124,6 @@ def test_other_shapes() -> None:
     assert type(longer) is ChunkGrid
     assert (longer.shape, longer.axes) == ((13, 9), (3, Edges([4, 3, 2])))
     assert grid.update_shape((1, 5)).axes == grid.axes
-    assert grid.update_shape([1, 5]).shape == (1, 5)  # type: ignore[arg-type]
+    assert grid.update_shape([1, 5]).shape == (1, 5)
     with pytest.raises(ValueError, match="1 lengths for a grid of 2 dimensions"):
         grid.update_shape((3,))

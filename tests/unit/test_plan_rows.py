@@ -32,6 +32,7 @@ def plans(chunks: Any) -> dict[str, ChunkPlan]:
     return {
         "basic": plan_basic((slice(1, None, 2), slice(None, None, -1)), SHAPE, chunks),
         "whole": full_plan(SHAPE, chunks),
+        "tail": plan_basic((slice(2, None), slice(1, None)), SHAPE, chunks),
         "one": plan_basic((0, 0), SHAPE, chunks),
         "lists": plan_orthogonal((LISTS[0][:, 0], LISTS[1][0]), SHAPE, chunks),
         "points": plan_coordinate((ROWS, COLUMNS), SHAPE, chunks),

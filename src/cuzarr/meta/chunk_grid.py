@@ -69,11 +69,8 @@ def resized(spec: ArraySpec, shape: tuple[int, ...], units: tuple[int, ...]) -> 
 
 def same(value: JSON, old: ArraySpec, new: ArraySpec) -> bool:
     """Whether the grid of an old document still describes a changed array."""
-    if old.grid != new.grid:
-        return False
-    grid = named(value, "", Problems(""))
     # The lists of a rectilinear grid end somewhere.
-    return old.shape == new.shape or (grid is not None and grid[0] == "regular")
+    return old.grid == new.grid and (old.shape == new.shape or value["name"] == "regular")
 
 
 def _rectilinear(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from cuzarr.errors import MetadataError
 from cuzarr.meta import v2, v3
@@ -21,7 +21,8 @@ from cuzarr.meta.spec import JSON, GroupSpec, NodeSpec, ZarrFormat
 
 V2_KEY = ".zmetadata"
 _V2_NAMES = (v2.ZARRAY, v2.ZGROUP, v2.ZATTRS)
-Documents = dict[str, dict[str, Mapping[str, JSON]]]  #: by path, then by last part of their key
+#: By path, then by last part of their key.
+Documents: TypeAlias = dict[str, dict[str, Mapping[str, JSON]]]
 
 
 class Consolidated:

@@ -17,17 +17,19 @@ import binascii
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from cuzarr.meta import ml_types
+from cuzarr.meta.dtypes import native
 from cuzarr.meta.problems import Problems, integer, is_list, show
 from cuzarr.meta.spec import JSON, ZarrFormat
 
-DType = np.dtype[Any]
+DType: TypeAlias = np.dtype[Any]
 
 _SPECIAL = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
+_INFINITE = {np.inf: "Infinity", -np.inf: "-Infinity"}
 _NAT = -(2**63)
 #: Kinds of values that a user may give for a kind of data type; text is "nan", "2020-01-01"...
 _CASTS = {
@@ -86,10 +88,10 @@ def to_json(value: Any, dtype: DType, zarr_format: ZarrFormat) -> JSON:
     if kind == "f":
         return _float_to_json(value, zarr_format)
     if kind == "c":
-        parts = np.asarray(value, dtype.newbyteorder("="))
+        parts = np.asarray(value, native(dtype))
         return [_float_to_json(part[()], zarr_format) for part in (parts.real, parts.imag)]
     if kind in "mM":
-        return int(np.asarray(value, dtype.newbyteorder("=")).view(np.int64))
+        return int(np.asarray(value, native(dtype)).view(np.int64))
     if kind == "U":
         return str(value)
     if kind == "S":
@@ -155,7 +157,7 @@ def read_as(value: Any, dtype: DType, serializer: str | None) -> Any:
             return value.item() if isinstance(value, np.generic) else value
         text = dtype.kind == "T" or serializer == "vlen-utf8"
         return "" if text else b"" if serializer == "vlen-bytes" else None
-    return np.zeros(1, dtype)[0] if value is None else value
+    return _scalar(np.zeros((), dtype)) if value is None else value
 
 
 def same(a: np.generic | None, b: np.generic | None, dtype: DType) -> bool:
@@ -223,7 +225,7 @@ def _bool(value: JSON, zarr_format: ZarrFormat) -> np.generic:
 
 def _whole(value: JSON) -> int:
     number = integer(value)
-    if number is None and isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer():
         number = int(value)
     if number is None:
         raise _WrongFillError(f"expected an integer, found {show(value)}")
@@ -239,10 +241,9 @@ def _integer(value: JSON, dtype: DType) -> np.generic:
 
 
 def _float(value: JSON, dtype: DType) -> np.generic:
-    native = dtype.newbyteorder("=")
     if isinstance(value, str):
         if value in _SPECIAL:
-            return native.type(_SPECIAL[value])  # type: ignore[no-any-return]
+            return dtype.type(_SPECIAL[value])  # type: ignore[no-any-return]
         digits = 2 * dtype.itemsize
         if not re.fullmatch(f"0x[0-9a-fA-F]{{{digits}}}", value):
             raise _WrongFillError(
@@ -250,12 +251,12 @@ def _float(value: JSON, dtype: DType) -> np.generic:
                 f"{digits} hexadecimal digits, found {show(value)}"
             )
         bits = np.array(int(value, 0), np.dtype(f"u{dtype.itemsize}"))
-        return _scalar(bits.view(native))
+        return _scalar(bits.view(native(dtype)))
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _WrongFillError(f"expected a number, found {show(value)}")
     try:
         with np.errstate(over="ignore"):
-            return np.float64(value).astype(native)
+            return np.float64(value).astype(native(dtype))
     except OverflowError:
         raise _WrongFillError(f"{show(value)} is out of range") from None
 
@@ -267,12 +268,12 @@ def _complex(value: JSON, dtype: DType, zarr_format: ZarrFormat) -> np.generic:
     if not is_list(value) or len(value) != 2:
         raise _WrongFillError(f"expected [real, imaginary], found {show(value)}")
     parts = np.array([_float(v, part) for v in value], part)
-    return _scalar(parts.view(dtype.newbyteorder("=")).reshape(()))
+    return _scalar(parts.view(native(dtype)).reshape(()))
 
 
 def _ticks(value: JSON) -> int:
     ticks = _NAT if value == "NaT" else integer(value)
-    if ticks is None and isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer():
         ticks = int(value)
     if ticks is None or not _NAT <= ticks < 2**63:
         raise _WrongFillError(f"expected a 64-bit integer or 'NaT', found {show(value)}")
@@ -280,7 +281,7 @@ def _ticks(value: JSON) -> int:
 
 
 def _moment(ticks: int, dtype: DType) -> np.generic:
-    return _scalar(np.array(ticks, np.int64).view(dtype.newbyteorder("=")))
+    return _scalar(np.array(ticks, np.int64).view(native(dtype)))
 
 
 def _ml(value: JSON, dtype: DType) -> np.generic:
@@ -315,15 +316,11 @@ def _raw(value: JSON, zarr_format: ZarrFormat) -> bytes:
     if zarr_format == 2 and integer(value) == 0:
         return b""
     if is_list(value) and zarr_format == 3:  # r* and bytes of the specification
-        if all(0 <= byte < 256 for byte in map(_byte, value)):
+        numbers = [integer(byte) for byte in value]
+        if all(n is not None and 0 <= n < 256 for n in numbers):
             return bytes(value)
         raise _WrongFillError(f"expected a list of bytes, found {show(value)}")
     raise _WrongFillError(f"expected base64, found {show(value)}")
-
-
-def _byte(value: JSON) -> int:
-    number = integer(value)
-    return -1 if number is None else number
 
 
 def _exactly(data: bytes, size: int, value: JSON) -> bytes:
@@ -427,9 +424,7 @@ def _float_to_json(value: Any, zarr_format: ZarrFormat) -> JSON:
         if zarr_format == 2 or bits == kind.type(np.nan).view(f"u{kind.itemsize}"):
             return "NaN"
         return f"0x{int(bits):0{2 * kind.itemsize}x}"
-    if math.isinf(number):
-        return "Infinity" if number > 0 else "-Infinity"
-    return number
+    return _INFINITE.get(number, number)
 
 
 def _base64(data: bytes) -> str:

@@ -113,9 +113,9 @@ def _group(corners: Int64, lengths: tuple[int, ...], chunk_shape: Sequence[Spaci
     if (each == 1).all():
         box, columns = np.arange(n), list(low.T)
     else:
-        ends = np.cumsum(each)
         box = np.repeat(np.arange(n), each)
-        within = np.arange(int(ends[-1])) - np.repeat(ends - each, each)
+        # Consecutive numbers, as many as a box has chunks, count them all from any of them on.
+        within = np.arange(len(box))
         columns = []
         for a in reversed(range(d)):
             if (number[:, a] == 1).all():
