@@ -188,6 +188,14 @@ def limit_examples(items: Iterable[Any], most: int) -> None:
             )
 
 
+def is_patchable(mutant: Mutant, source: str) -> bool:
+    """Whether the change is inside of functions, and they keep what they take from outside."""
+    changed = list(_changed(compile(source, mutant.file, "exec"), mutant.code))
+    return mutant.inside and all(
+        len(old.co_freevars) == len(new.co_freevars) for old, new in changed
+    )
+
+
 def patch(mutant: Mutant, source: str) -> None:
     """Give the live functions of a file the code that a mutant has changed.
 

@@ -117,6 +117,7 @@ def test_fields_that_are_no_list(fields: Any) -> None:
 
 
 def test_subarrays() -> None:
+    assert from_v2([["a", "<i2", [1]]]) == np.dtype([("a", "<i2", (1,))])
     assert from_v2([["a", "<i2", [3, 100]]]) == np.dtype([("a", "<i2", (3, 100))])
     assert from_v2([["a", "|V1", [2**31 - 1]]]).itemsize == 2**31 - 1
     assert from_v2([["a", "|u1", [2**16, 2**16]]]) == [

@@ -167,7 +167,7 @@ def element_type(value: JSON) -> DType | None:
     if value in _CORE:
         return np.dtype(_CORE[value])
     text = value if value[0] in "<>|" else "<" + value.removeprefix("=")
-    found = _from_typestr(text, "", Problems())
+    found = _from_typestr(text, text, Problems())
     return None if found is None or found.hasobject else found
 
 
@@ -208,7 +208,7 @@ def _from_typestr(text: str, place: str, problems: Problems) -> DType | None:
     size = int(digits or 0)
     if kind in _SIZES and size not in _SIZES[kind]:
         problems.add(place, f"{text!r}: numbers of that size are not supported")
-    elif kind not in _SIZES and not 0 < size * (4 if kind == "U" else 1) <= _MAX_ITEMSIZE:
+    elif not 0 < size * (4 if kind == "U" else 1) <= _MAX_ITEMSIZE:
         problems.add(place, f"{text!r}: a length from 1 to {_MAX_ITEMSIZE} bytes is needed")
     elif order not in ("<", ">") and (kind == "U" or (kind in _SIZES and size > 1)):
         problems.add(place, f"{text!r} does not say its byte order ('<' or '>')")

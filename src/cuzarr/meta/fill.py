@@ -411,9 +411,9 @@ def _is_zero(value: object) -> bool:
 
 
 def _scalar(array: Any) -> np.generic:
-    """Return the element of a zero-dimensional array, apart from the array's memory."""
-    element: Any = array[()]
-    return element.copy() if isinstance(element, np.void) else element
+    """Return the element of a zero-dimensional array."""
+    element: np.generic = array[()]
+    return element
 
 
 def _float_to_json(value: Any, zarr_format: ZarrFormat) -> JSON:
