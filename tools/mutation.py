@@ -37,6 +37,7 @@ class Report:
         self.counts = dict.fromkeys(("killed", "timeout", "survived", "untested"), 0)
 
     def add(self, verdict: Verdict) -> None:
+        """Count a verdict; print and write it where no test failed."""
         mutant, word = verdict
         self.counts[word] += 1
         if word in ("survived", "untested"):
