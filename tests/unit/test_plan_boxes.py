@@ -183,4 +183,11 @@ def test_what_is_refused(starts: Any, error: type[Exception], text: str) -> None
 def test_wrong_shapes(box: Any, text: str) -> None:
     with pytest.raises(SelectionError, match=text):
         plan_boxes([[0, 0]], box, (5, 6), (3, 4))
-    assert plan_boxes([[0, 0]], (0, 6), (5, 6), (3, 4)).out_shape == (1, 0, 6)
+
+
+def test_integers_of_any_type() -> None:
+    for box in ((0, 6), np.array([0, 6], "u1"), np.array([0, 6], "i8")):
+        for kind in ("u1", "u8", "i2"):
+            plan = plan_boxes(np.zeros((1, 2), kind), box, (5, 6), (3, 4))
+            assert plan.out_shape == (1, 0, 6)
+            assert all(type(n) is int for n in plan.out_shape)
