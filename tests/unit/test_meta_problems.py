@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import UserDict
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cuzarr.errors import MetadataError
 from cuzarr.meta.problems import (
     Problems,
     attributes,
+    brief,
     chunk_bytes,
     chunk_lengths,
     integer,
@@ -29,6 +31,12 @@ def test_values_are_shown_in_sixty_characters() -> None:
     circular: list[Any] = []
     circular.append(circular)
     assert show(circular) == "a list"
+
+
+def test_representations_are_as_short() -> None:
+    assert brief("x" * 58) == f"'{'x' * 58}'"
+    assert brief("x" * 59) == f"'{'x' * 56}..."
+    assert brief(np.arange(3)) == "array([0, 1, 2])"
 
 
 def test_integers_and_lists() -> None:

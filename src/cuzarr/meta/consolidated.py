@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from cuzarr.errors import MetadataError
 from cuzarr.meta import v2, v3
-from cuzarr.meta.problems import Problems, integer, show
+from cuzarr.meta.problems import Problems, brief, integer, show
 from cuzarr.meta.spec import JSON, GroupSpec, NodeSpec, ZarrFormat
 
 V2_KEY = ".zmetadata"
@@ -248,9 +248,9 @@ def _members(
     members = {}
     for path, document in metadata.items():
         if not isinstance(document, Mapping):
-            problems.add(f"{at}[{path!r}]"[:80], f"expected an object, found {show(document)}")
+            problems.add(f"{at}[{brief(path)}]", f"expected an object, found {show(document)}")
         elif any(part in ("", ".", "..") for part in path.split("/")):
-            problems.add(f"{at}[{path!r}]"[:80], "is not the path of a member")
+            problems.add(f"{at}[{brief(path)}]", "is not the path of a member")
         else:
             members[path] = document
     return members

@@ -19,7 +19,7 @@ from cuzarr.meta import chunk_grid, codec_specs, dtypes, fill, ml_types, v2, v3
 from cuzarr.meta.chunking import default_chunks, default_shards, inner_chunks, normalize_chunks
 from cuzarr.meta.codec_args import CodecArguments, sharding
 from cuzarr.meta.edges import Edges, Spacing, common, largest, uniform
-from cuzarr.meta.problems import Problems, lengths, show
+from cuzarr.meta.problems import Problems, brief, lengths, show
 from cuzarr.meta.spec import JSON, ArraySpec, CodecSpec, ZarrFormat
 
 DType: TypeAlias = np.dtype[Any]
@@ -176,7 +176,7 @@ def _shape(shape: Any, problems: Problems) -> tuple[int, ...] | None:
     try:
         plain = [length if isinstance(length, bool) else index(length) for length in given]
     except TypeError:
-        problems.add("shape", f"expected an integer or a sequence of them, found {shape!r}"[:120])
+        problems.add("shape", f"expected an integer or a sequence of them, found {brief(shape)}")
         return None
     return lengths(plain, "shape", problems)
 

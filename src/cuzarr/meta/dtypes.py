@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from cuzarr.meta import ml_types
-from cuzarr.meta.problems import Problems, integer, is_list, named, show
+from cuzarr.meta.problems import Problems, brief, integer, is_list, named, show
 from cuzarr.meta.spec import JSON
 
 DType: TypeAlias = np.dtype[Any]
@@ -197,7 +197,7 @@ def packed(dtype: DType) -> DType:
 def _from_typestr(text: str, place: str, problems: Problems) -> DType | None:
     match = _TYPESTR.fullmatch(text)
     if match is None:
-        problems.add(place, f"{text!r} is not a typestr, such as '<f4'"[:120])
+        problems.add(place, f"{brief(text)} is not a typestr, such as '<f4'")
         return None
     order, kind, digits, unit = match.groups()
     if kind == "O":

@@ -23,7 +23,7 @@ import numpy as np
 
 from cuzarr.meta import ml_types
 from cuzarr.meta.dtypes import native
-from cuzarr.meta.problems import Problems, integer, is_list, show
+from cuzarr.meta.problems import Problems, brief, integer, is_list, show
 from cuzarr.meta.spec import JSON, ZarrFormat
 
 DType: TypeAlias = np.dtype[Any]
@@ -110,7 +110,7 @@ def from_user(value: object, dtype: DType, serializer: str | None) -> np.generic
     ValueError
         It does not fit.
     """
-    wrong = f"{value!r}"[:60] + f" is no {_name(dtype, serializer)} value"
+    wrong = f"{brief(value)} is no {_name(dtype, serializer)} value"
     kind = dtype.kind
     if kind in "OT":
         return _object_from_user(value, "vlen-utf8" if kind == "T" else serializer, wrong)

@@ -60,7 +60,12 @@ def show(value: JSON) -> str:
         text = json.dumps(value)
     except (TypeError, ValueError, RecursionError):
         text = f"a {type(value).__name__}"
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return _cut(text)
+
+
+def brief(value: object) -> str:
+    """Return the ``repr`` of a value, short enough for a message."""
+    return _cut(repr(value))
 
 
 def integer(value: JSON) -> int | None:
@@ -145,3 +150,7 @@ def named(value: JSON, place: str, problems: Problems) -> tuple[str, Mapping[str
         if extra not in ("name", "configuration", "must_understand"):
             problems.add(f"{place}.{extra}", "is not known here")
     return None if len(problems.found) > before else (cast("str", name), configuration)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
