@@ -78,6 +78,7 @@ def test_what_a_user_may_leave_out() -> None:
     assert codecs(dtype="u1", codecs=["bytes"]) == (CodecSpec("bytes"),)
     assert codecs(dtype=[("a", "i4")], codecs=[big]) == (CodecSpec("bytes", {"endian": "big"}),)
     assert codecs(shards=False, codecs=[LITTLE]) == (LITTLE,)
+    assert codecs(serializer=None) == (LITTLE, ZSTD)
 
 
 @pytest.mark.parametrize(
@@ -261,6 +262,21 @@ def test_wrong_codecs_of_v2(changes: dict[str, Any], problem: str) -> None:
     assert problems_of_v2(**changes) == (problem,)
 
 
+def test_every_wrong_codec_is_named() -> None:
+    found = problems_of_v2(filters=[5, {"id": ""}], compressor={"id": 5})
+    assert [problem.split(":")[0] for problem in found] == [
+        "filters[0]", "filters[1].id", "compressor.id",
+    ]  # fmt: skip
+
+
+def test_what_makes_bytes_comes_first_in_v2() -> None:
+    crc32 = [{"id": "crc32"}]
+    spec = new_array_spec((4,), str, zarr_format=2, filters=crc32, shards=False)
+    assert v2.v2_filters(spec) == [{"id": "vlen-utf8"}, *crc32]
+    spec = new_array_spec((4,), "O", zarr_format=2, filters=crc32, object_codec={"id": "json2"})
+    assert v2.v2_filters(spec) == [{"id": "json2"}, *crc32]
+
+
 def test_codecs_alone() -> None:
     problems = Problems()
     assert codec_specs.codec_from_v2({}, np.dtype("f4"), problems).name == "numcodecs."
@@ -330,5 +346,6 @@ def test_the_serializer_of_a_chain(given: list[Any], expected: str | None) -> No
 
 def test_data_types_without_a_known_serializer() -> None:
     assert names(codecs(dtype=str, codecs=["other"])) == ["other"]
+    assert names(codecs(dtype=str, codecs=["numcodecs.vlen-utf8"])) == ["numcodecs.vlen-utf8"]
     with pytest.raises(MetadataError, match="the data type needs the codec 'vlen-utf8'"):
         codecs(dtype=str, codecs=["other", "bytes"])

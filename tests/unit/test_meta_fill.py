@@ -260,6 +260,7 @@ def test_elements_of_missing_chunks() -> None:
         (None, OBJECT, "vlen-bytes", b""),
         (None, OBJECT, "json2", None),
         (np.str_("a"), OBJECT, "vlen-utf8", "a"),
+        (np.str_("a"), dtypes.STRING, None, "a"),
         (np.bytes_(b"a"), OBJECT, "vlen-bytes", b"a"),
         (None, np.dtype("i4"), None, np.int32(0)),
         (np.int32(3), np.dtype("i4"), None, np.int32(3)),
@@ -281,6 +282,14 @@ def test_equal_fill_values() -> None:
     assert fill.same(np.int64(1), np.int64(1), OBJECT)
     assert not fill.same(np.int64(1), np.int64(2), OBJECT)
     assert not fill.same(np.int64(1), np.bool_(True), OBJECT)
+
+
+def test_strings_of_any_length() -> None:
+    assert equal(from_json("a", dtypes.STRING), np.str_("a"))
+    assert equal(fill.from_user("a", dtypes.STRING, None), np.str_("a"))
+    assert from_json(5, dtypes.STRING)[0].startswith("fill: expected a string, found 5")
+    with pytest.raises(ValueError, match="^5 is no "):
+        fill.from_user(5, dtypes.STRING, None)
 
 
 def test_ml_types() -> None:

@@ -72,12 +72,14 @@ def test_numpy_values_are_written() -> None:
     document = {
         "attributes": {
             "i": np.int64(1), "f": np.float32(0.5), "b": np.True_, "s": np.str_("x"),
-            "a": np.array([[1, 2]]), "n": np.float64(np.nan),
+            "a": np.array([[1, 2]]), "n": np.float64(np.nan), "u": np.array(["x", "yz"]),
         }
     }  # fmt: skip
     written = load_json(dump_json(document), "k")["attributes"]
     assert math.isnan(written.pop("n"))
-    assert written == {"i": 1, "f": 0.5, "b": True, "s": "x", "a": [[1, 2]]}
+    assert written == {
+        "i": 1, "f": 0.5, "b": True, "s": "x", "a": [[1, 2]], "u": ["x", "yz"],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,8 @@ def test_numpy_values_are_written() -> None:
         (b"x", "a bytes is not a JSON value"),
         (object(), "a object is not a JSON value"),
         (np.datetime64("2020"), "a datetime64 is not a JSON value"),
+        (np.array(["2020"], "M8[Y]"), "a ndarray is not a JSON value"),
+        (np.array([b"x"]), "a ndarray is not a JSON value"),
         ({(1, 2): 3}, "keys must be str"),
     ],
 )

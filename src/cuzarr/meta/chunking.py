@@ -42,10 +42,9 @@ def default_chunks(
     """
     chunks = [length or _GROWING for length in shape]
     limit = max(1, target // itemsize)
-    while prod(chunks) > limit and max(chunks) > 1:
+    while prod(chunks) > limit:
         weights = [length * _LAST_AXIS for length in chunks[:-1]] + [chunks[-1]]
-        weights = [w if c > 1 else 0 for w, c in zip(weights, chunks, strict=True)]
-        axis = weights.index(max(weights))
+        axis = max((a for a, c in enumerate(chunks) if c > 1), key=weights.__getitem__)
         chunks[axis] = -(-chunks[axis] // 2)
     return tuple(chunks)
 

@@ -162,7 +162,7 @@ def serializer_name(codecs: Sequence[CodecSpec]) -> str | None:
         if codec.name.removeprefix("numcodecs.") in names:
             return codec.name
         if codec.name == "sharding_indexed":
-            inner = parse_v3(codec.configuration.get("codecs"), "codecs", Problems())
+            inner = parse_v3(codec.configuration.get("codecs"), codec.name, Problems())
             return serializer_name(inner)
     return None
 
@@ -190,7 +190,7 @@ def bytes_codecs(
         return []
     if ml_types.is_ml(dtype) and dtype.itemsize > 1:
         return [CodecSpec("bytes", {"endian": "little"})]
-    if dtype.kind in "SVb" or dtype.itemsize == 1:
+    if dtype.kind in "SV" or dtype.itemsize == 1:
         return [CodecSpec("bytes")]
     return [CodecSpec("bytes", {"endian": {"<": "little", ">": "big"}[dtype.str[0]]})]
 
@@ -289,7 +289,7 @@ def _blosc_from_v2(
         {
             "cname": cname,
             "clevel": numbers["clevel"],
-            "shuffle": _SHUFFLES.get(shuffle, "shuffle"),
+            "shuffle": _SHUFFLES.get(shuffle),
             "typesize": typesize,
             "blocksize": numbers["blocksize"],
         },

@@ -261,7 +261,7 @@ def _of_object(chunks: Any, problems: Problems) -> Any:
     """Return what an object of zarr-python for the metadata of a chunk grid says."""
     if not callable(getattr(chunks, "to_dict", None)):
         return chunks
-    return chunk_grid.parse(chunks.to_dict(), None, problems) or "auto"
+    return chunk_grid.parse(chunks.to_dict(), None, problems)
 
 
 def _is_auto(given: Any) -> bool:

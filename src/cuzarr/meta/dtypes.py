@@ -173,9 +173,7 @@ def element_type(value: JSON) -> DType | None:
 
 def native(dtype: DType) -> DType:
     """Return a dtype in the byte order of the machine."""
-    if dtype.hasobject or ml_types.is_ml(dtype):
-        return dtype
-    return dtype.newbyteorder("=")
+    return dtype if dtype.hasobject else dtype.newbyteorder("=")
 
 
 def is_string(dtype: object) -> bool:
@@ -222,7 +220,7 @@ def _from_typestr(text: str, place: str, problems: Problems) -> DType | None:
 
 def _with_unit(plain: DType, unit: str, text: str, place: str, problems: Problems) -> DType | None:
     match = _TIME.fullmatch(unit)
-    scale = int(match[1] or 1) if match else 0
+    scale = int((match and match[1]) or 1)
     if match is None or match[2] not in _UNITS or not 0 < scale < 2**31:
         problems.add(place, f"{text!r}: {unit} is not a unit of time")
         return None

@@ -31,6 +31,7 @@ DType: TypeAlias = np.dtype[Any]
 _SPECIAL = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 _INFINITE = {np.inf: "Infinity", -np.inf: "-Infinity"}
 _NAT = -(2**63)
+_NAMES: dict[str | None, str] = {"vlen-utf8": "string", "vlen-bytes": "bytes"}
 #: Kinds of values that a user may give for a kind of data type; text is "nan", "2020-01-01"...
 _CASTS = {
     "b": "biuf", "i": "biuf", "u": "biuf", "f": "biufU", "c": "biufcU", "M": "iMU", "m": "imU",
@@ -172,7 +173,7 @@ def same(a: np.generic | None, b: np.generic | None, dtype: DType) -> bool:
 def _name(dtype: DType, serializer: str | None) -> str:
     if dtype.kind not in "OT":
         return str(dtype)
-    return {"vlen-utf8": "string", "vlen-bytes": "bytes"}.get(serializer or "", str(dtype))
+    return _NAMES.get(serializer, str(dtype))
 
 
 class _WrongFillError(ValueError):
