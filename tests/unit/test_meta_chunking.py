@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cuzarr.meta import default_chunks
@@ -142,6 +143,8 @@ def test_the_chunks_that_divide_shards() -> None:
     for automatic in ("auto", True, None):
         spec = new_array_spec((3000, 3000), "f4", chunks=automatic, shards=(3000, 3000))
         assert spec.codecs[0].configuration["chunk_shape"] == [150, 750]
+    given = new_array_spec((1000, 1000), "f4", chunks=np.array([50, 25]), shards=(100, 100))
+    assert given.codecs[0].configuration["chunk_shape"] == [50, 25]
     for automatic in ("auto", True):
         spec = new_array_spec((1000, 1000), "f4", chunks=(50, 50), shards=automatic)
         assert spec.chunk_shape == default_shards((1000, 1000), (50, 50), 4)

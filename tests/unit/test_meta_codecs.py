@@ -55,6 +55,8 @@ def test_order_f_of_one_dimension_is_no_transpose() -> None:
         ({"compressor": {"id": "zlib", "name": "x"}}, "compressors[0].id: is not known here"),
         ({"compressor": {"id": "zlib", "name": "x"}, "zarr_format": 2},
          "compressor.id: is not known here"),
+        ({"compressor": {"x": 1}, "zarr_format": 2},
+         "compressor.name: expected a string, found none"),
         ({"compressor": {"id": ""}}, 'compressors[0].id: expected a string, found ""'),
         ({"compressor": {"id": 5}}, "compressors[0].id: expected a string, found 5"),
         ({"dtype": str, "codecs": ["bytes"]},
@@ -283,6 +285,10 @@ def test_codecs_alone() -> None:
     assert problems.found == ["id: expected a string, found none"]
     usual = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1, "blocksize": 0}
     assert codec_specs.codec_to_v2(CodecSpec("blosc")) == usual
+    other = {"cname": "zstd", "clevel": 3, "shuffle": "bitshuffle", "blocksize": 9, "typesize": 2}
+    assert codec_specs.codec_to_v2(CodecSpec("blosc", other)) == {
+        "id": "blosc", "cname": "zstd", "clevel": 3, "shuffle": 2, "blocksize": 9,
+    }  # fmt: skip
     assert codec_specs.codec_to_v2(CodecSpec("zstd")) == {"id": "zstd", "level": 0}
     unknown = CodecSpec("blosc", {"shuffle": "other"})
     assert codec_specs.codec_to_v2(unknown)["shuffle"] == "other"
