@@ -5,7 +5,7 @@
    before a text, a condition negated, a statement, bound or keyword left out, a value replaced by
    None. A text that is searched for a letter loses its last one.
 3. Texts with a blank in them are messages, and are left alone; so are docstrings, annotations,
-   decorators, errors raised, and lists of names.
+   decorators, errors raised, names of types, and lists of names.
 """
 
 from __future__ import annotations
@@ -90,6 +90,8 @@ def _is_left_alone(child: ast.AST) -> bool:
         return True
     if isinstance(child, ast.Assign):
         return ast.unparse(child.targets[0]) == "__all__"
+    if isinstance(child, ast.AnnAssign):
+        return ast.unparse(child.annotation) == "TypeAlias"
     if isinstance(child, ast.If):
         return "TYPE_CHECKING" in ast.unparse(child.test)
     called = child.func if isinstance(child, ast.Call) else None

@@ -66,6 +66,7 @@ def test_default_shards(shape: Any, chunks: Any, itemsize: int, shards: Any) -> 
         ((60,), MIB // 20, (15,)),
         ((61,), MIB // 20, (1,)),  # the 61st part: within sixteen times the fewest
         ((67,), MIB // 20, (67,)),
+        ((257,), MIB // 20, (257,)),
         ((7,), MIB // 7, (7,)),
         ((7,), MIB // 4, (1,)),
         ((2 * 31,), MIB // 31, (31,)),
@@ -166,6 +167,9 @@ def test_wrong_shards() -> None:
     )
     assert problems_of(chunks=(2, 2), shards=0) == (
         "shards: a shard length must be at least 1, found 0",
+    )
+    assert problems_of(chunks=0, zarr_format=2) == (
+        "chunks: a chunk length must be at least 1, found 0",
     )
     assert problems_of(chunks=0, shards=(5, 6))[0] == (
         "chunks: a chunk length must be at least 1, found 0"

@@ -228,6 +228,7 @@ def test_what_filters_make(entry: dict[str, Any], after: int) -> None:
     [
         ({}, ("lz4", 5, "shuffle", 4, 0)),
         ({"typesize": 0}, ("lz4", 5, "shuffle", 4, 0)),
+        ({"typesize": 1}, ("lz4", 5, "shuffle", 1, 0)),
         ({"typesize": 255}, ("lz4", 5, "shuffle", 255, 0)),
         ({"typesize": 256}, ("lz4", 5, "shuffle", 4, 0)),
         ({"typesize": "2", "clevel": 0, "blocksize": 7}, ("lz4", 0, "shuffle", 4, 7)),
@@ -279,8 +280,51 @@ def test_what_makes_bytes_comes_first_in_v2() -> None:
     assert v2.v2_filters(spec) == [{"id": "json2"}, *crc32]
 
 
+@pytest.mark.parametrize(
+    ("identifier", "levels", "others"),
+    [("gzip", (0, 1, 9), (-1, 10)), ("zstd", (-131072, 0, 22), (-131073, 23))],
+)
+def test_levels_that_v3_knows(identifier: str, levels: Any, others: Any) -> None:
+    for level in (*levels, *others):
+        found = parse(compressor={"id": identifier, "level": level}).codecs[1]
+        assert found.name == (identifier if level in levels else f"numcodecs.{identifier}")
+        assert found.configuration["level"] == level
+    usual = parse(compressor={"id": identifier}).codecs[1].configuration["level"]
+    assert usual == numcodecs.get_codec({"id": identifier}).level
+
+
+def test_codecs_by_what_they_work_on() -> None:
+    kinds = {
+        "serializer": "vlen-utf8 vlen-bytes vlen-array json json2 msgpack msgpack2 pickle pcodec "
+        "zfpy",
+        "bytes": "blosc zstd lz4 zlib gzip bz2 lzma shuffle crc32 crc32c adler32 fletcher32 "
+        "jenkins_lookup3 base64 n5_wrapper",
+        "array": "delta fixedscaleoffset quantize bitround packbits astype categorize",
+    }
+    for kind, identifiers in kinds.items():
+        for identifier in identifiers.split():
+            codec = CodecSpec(f"numcodecs.{identifier}")
+            assert codec_specs.is_serializer(codec) == (kind == "serializer"), identifier
+            assert codec_specs.is_bytes_codec(codec) == (kind == "bytes"), identifier
+            entry = {"id": identifier}
+            behind = problems_of_v2 if kind != "bytes" else parse
+            behind(filters=[{"id": "crc32"}, entry], compressor=None)
+            assert codec_specs.serializer_name([codec, CodecSpec("bytes")]) == (
+                codec.name if kind == "serializer" else "bytes"
+            )
+
+
+@pytest.mark.parametrize("cname", ["blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd"])
+def test_compressors_of_blosc(cname: str) -> None:
+    found = parse(compressor={"id": "blosc", "cname": cname}).codecs[1]
+    assert found.configuration["cname"] == cname
+
+
 def test_codecs_alone() -> None:
     problems = Problems()
+    codec_specs.codec_from_v2({"id": "gzip", "level": "a"}, np.dtype("f4"), problems)
+    assert problems.found == ['level: expected an integer, found "a"']
+    problems.found.clear()
     assert codec_specs.codec_from_v2({}, np.dtype("f4"), problems).name == "numcodecs."
     assert problems.found == ["id: expected a string, found none"]
     usual = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1, "blocksize": 0}

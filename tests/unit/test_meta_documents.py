@@ -11,7 +11,7 @@ import pytest
 from cuzarr.errors import MetadataError
 from cuzarr.meta import dump_json, dump_shaped, load_json, v2, v3
 from cuzarr.meta.create import new_array_spec
-from cuzarr.meta.spec import ChunkKeyEncoding
+from cuzarr.meta.spec import ArraySpec, ChunkKeyEncoding, GroupSpec
 from tests.unit.test_meta_create import problems_of
 from tests.unit.test_meta_v2 import parse, rewritten, zarray
 from tests.unit.test_meta_v2 import problems_of as problems_of_v2
@@ -108,6 +108,19 @@ def test_default_fill_values_by_their_type() -> None:
         assert type(found) is type(expected)
 
 
+def test_a_spec_is_of_v3_unless_it_says_otherwise() -> None:
+    spec = ArraySpec((4,), np.dtype("i4"), (2,), None, ())
+    assert spec.key_encoding == ChunkKeyEncoding() == ChunkKeyEncoding("default", "/")
+    assert (spec.zarr_format, spec.order, spec.attributes) == (3, "C", {})
+    assert (spec.dimension_names, spec.edges, spec.document) == (None, None, {})
+    assert spec != replace(spec, attributes={"a": 1})
+    assert spec == replace(spec, document={"a": 1})
+    group = GroupSpec()
+    assert (group.zarr_format, group.attributes, group.document) == (3, {}, {})
+    assert group.consolidated is None
+    assert group == replace(group, document={"a": 1})
+
+
 # Changed nodes of v2
 
 
@@ -145,6 +158,7 @@ def test_a_changed_type_changes_its_fill_value_and_codecs() -> None:
 
 
 def test_chunks_of_empty_axes() -> None:
+    assert problems_of_v2(chunks="ab") == ('chunks: expected an array of integers, found "ab"',)
     assert parse(shape=[0, 20], chunks=[3, 7]).chunk_shape == (3, 7)
     assert parse(shape=[0, 20], chunks=[0, 7]).chunk_shape == (1, 7)
     assert problems_of_v2(shape=[0, 20], chunks=[False, 7]) == (

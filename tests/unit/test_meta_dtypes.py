@@ -72,6 +72,11 @@ def test_typestrs(value: str, dtype: str) -> None:
         ("|M8[s]", "dtype: '|M8[s]' does not say its byte order ('<' or '>')"),
         ("<i", "dtype: '<i': numbers of that size are not supported"),
         ("<i0", "dtype: '<i0': numbers of that size are not supported"),
+        ("<u3", "dtype: '<u3': numbers of that size are not supported"),
+        ("<f1", "dtype: '<f1': numbers of that size are not supported"),
+        ("<c4", "dtype: '<c4': numbers of that size are not supported"),
+        ("<m4[s]", "dtype: '<m4[s]': numbers of that size are not supported"),
+        ("<M16[s]", "dtype: '<M16[s]': numbers of that size are not supported"),
         ("|b2", "dtype: '|b2': numbers of that size are not supported"),
         ("|S", "dtype: '|S': a length from 1 to 2147483647 bytes is needed"),
         ("|V2147483648", "dtype: '|V2147483648': a length from 1 to 2147483647 bytes is needed"),
@@ -184,6 +189,31 @@ def test_v3_types(name: str, configuration: Any, dtype: str) -> None:
 )  # fmt: skip
 def test_v3_types_that_are_refused(name: str, configuration: Any, problem: str) -> None:
     assert from_v3(name, **configuration) == [problem]
+
+
+@pytest.mark.parametrize("kind", "biufcmM")
+def test_sizes_of_numbers(kind: str) -> None:
+    known = {"b": [1], "i": [1, 2, 4, 8], "u": [1, 2, 4, 8], "f": [2, 4, 8], "c": [8, 16]}
+    for size in range(18):
+        found = from_v2(f"<{kind}{size}")
+        if size in known.get(kind, [8]):
+            assert found == np.dtype(f"<{kind}{size}")
+            if kind not in "mM":
+                assert from_v3(str(found)) == found
+                assert dtypes.to_v3(found) == str(found)
+        else:
+            assert found == [f"dtype: '<{kind}{size}': numbers of that size are not supported"]
+
+
+@pytest.mark.parametrize("unit", "Y M W D h m s ms us ns ps fs as".split())
+def test_units_of_time(unit: str) -> None:
+    for code, name in (("M8", "numpy.datetime64"), ("m8", "numpy.timedelta64")):
+        dtype = np.dtype(f"<{code}[7{unit}]")
+        assert from_v2(f"<{code}[7{unit}]") == dtype
+        assert from_v3(name, unit=unit, scale_factor=7) == dtype
+        assert dtypes.to_v3(dtype) == {
+            "name": name, "configuration": {"unit": unit, "scale_factor": 7},
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", ["S", "U", "V", "g", "O"])

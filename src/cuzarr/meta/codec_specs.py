@@ -64,7 +64,7 @@ def from_v2(
         if identifier is None:
             continue
         if identifier in BYTES and not serialized:
-            codecs += bytes_codecs(dtype, "filters", problems)
+            codecs += bytes_codecs(dtype, problems)
             dtype = dtype if not dtype.hasobject else np.dtype("u1")
             serialized = True
         elif identifier in SERIALIZERS | ARRAYS and serialized:
@@ -75,7 +75,7 @@ def from_v2(
         elif identifier not in BYTES:
             serialized, dtype = True, np.dtype("u1")
     if not serialized:
-        codecs += bytes_codecs(dtype, "filters", problems)
+        codecs += bytes_codecs(dtype, problems)
     return tuple(codecs)
 
 
@@ -178,15 +178,12 @@ def is_bytes_codec(codec: CodecSpec) -> bool:
     return codec.name.removeprefix("numcodecs.") in BYTES
 
 
-def bytes_codecs(
-    dtype: DType, place: str = "", problems: Problems | None = None
-) -> list[CodecSpec]:
+def bytes_codecs(dtype: DType, problems: Problems | None = None) -> list[CodecSpec]:
     """Return the ``bytes`` codec of a dtype, with an ``endian`` where the type has a byte order."""
     if dtype.hasobject:
         if problems is not None:
-            problems.add(
-                place, "an object data type needs a filter that makes bytes, such as 'vlen-utf8'"
-            )
+            message = "an object data type needs a filter that makes bytes, such as 'vlen-utf8'"
+            problems.add("filters", message)
         return []
     if ml_types.is_ml(dtype) and dtype.itemsize > 1:
         return [CodecSpec("bytes", {"endian": "little"})]
