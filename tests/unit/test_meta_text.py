@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuzarr.errors import MetadataError
-from cuzarr.meta import dump_json, dump_shaped, load_json
+from cuzarr.meta import dump_json, dump_shaped, load_json, text
 
 
 def test_round_trip() -> None:
@@ -137,3 +138,38 @@ def test_a_shape_in_a_document_that_is_not_kept() -> None:
     with pytest.raises(MetadataError, match="a object is not a JSON value") as caught:
         dump_shaped({"shape": [1], "attributes": object()}, (2,), "a/.zarray")
     assert caught.value.key == "a/.zarray"
+
+
+def indented(monkeypatch: pytest.MonkeyPatch, *documents: dict[str, Any]) -> int:
+    """Write documents with several shapes; return how often the text around these was made."""
+    calls = []
+    dumps = json.dumps
+
+    def counting(*arguments: Any, **options: Any) -> str:
+        calls.append(options.get("indent"))
+        return dumps(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(json, "dumps", counting)
+        for document in documents:
+            for shape in ((1,), (2, 3), ()):
+                dump_shaped(document, shape)
+    return calls.count(2)
+
+
+def test_the_text_around_a_shape_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"shape": [1], "attributes": {"once": np.int64(1)}}
+    assert indented(monkeypatch, small, small) == 1
+    assert indented(monkeypatch, {**small, "more": None}) == 1
+    assert indented(monkeypatch, {**small, "more": "x" * 2**16}) == 3
+    large = {**small, "more": "x" * 60_000}
+    assert indented(monkeypatch, large) == 1
+
+
+def test_the_longest_text_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = {"shape": None, "attributes": {"longest": 1}}
+    length = len(json.dumps(document))
+    monkeypatch.setattr(text, "_KEPT_TEXT", length - 1)
+    assert indented(monkeypatch, document) == 3
+    monkeypatch.setattr(text, "_KEPT_TEXT", length)
+    assert indented(monkeypatch, document) == 1
