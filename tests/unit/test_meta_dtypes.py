@@ -156,6 +156,8 @@ def test_types_whose_size_wraps_round(last: int) -> None:
         ("numpy.timedelta64", {"unit": "generic", "scale_factor": 1}, "m8"),
         ("numpy.timedelta64", {"unit": "μs"}, "m8[us]"),
         ("r80", {}, "V10"),
+        ("complex_float32", {}, "c8"),
+        ("complex_float64", {}, "c16"),
     ],
 )
 def test_v3_types(name: str, configuration: Any, dtype: str) -> None:
@@ -254,11 +256,26 @@ def test_ml_types() -> None:
     for name, limits in {
         "int2": (-2, 1), "uint2": (0, 3), "int4": (-8, 7), "uint4": (0, 15),
     }.items():  # fmt: skip
-        assert ml_types.integer_limits(np.dtype(getattr(ml_dtypes, name))) == limits
+        integer = np.dtype(getattr(ml_dtypes, name))
+        assert ml_types.is_integer(integer)
+        assert ml_types.integer_limits(integer) == limits
     bfloat16 = np.dtype(ml_dtypes.bfloat16)
     assert dtypes.native(bfloat16) == bfloat16
     assert codec_specs.bytes_codecs(bfloat16) == [CodecSpec("bytes", {"endian": "little"})]
     for name in ("int4", "float8_e5m2"):
         dtype = np.dtype(getattr(ml_dtypes, name))
+        assert ml_types.is_integer(dtype) == (name == "int4")
         assert codec_specs.bytes_codecs(dtype) == [CodecSpec("bytes")]
         assert dtypes.to_v2(dtype) == dtypes.to_v3(dtype) == name
+
+
+def test_variable_lengths() -> None:
+    for name, dtype, serializer in (
+        ("string", dtypes.STRING, "vlen-utf8"),
+        ("variable_length_bytes", np.dtype("O"), "vlen-bytes"),
+        ("bytes", np.dtype("O"), "vlen-bytes"),
+    ):
+        assert dtypes.from_v3(name, "data_type", Problems()) == (dtype, serializer)
+    for serializer, name in (("vlen-utf8", "string"), ("vlen-bytes", "variable_length_bytes")):
+        assert dtypes.to_v3(np.dtype("O"), serializer) == name
+    assert dtypes.to_v3(np.dtypes.StringDType()) == "string"

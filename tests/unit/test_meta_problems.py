@@ -114,6 +114,7 @@ def test_names_with_a_configuration(value: Any, found: Any) -> None:
 
 
 def test_problems_are_raised_together() -> None:
+    assert Problems().error().key == ""
     problems = Problems("a/zarr.json")
     problems.raise_if_any()
     problems.add("shape", "is missing")

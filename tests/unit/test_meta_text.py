@@ -138,6 +138,10 @@ def test_a_shape_in_a_document_that_is_not_kept() -> None:
     with pytest.raises(MetadataError, match="a object is not a JSON value") as caught:
         dump_shaped({"shape": [1], "attributes": object()}, (2,), "a/.zarray")
     assert caught.value.key == "a/.zarray"
+    for write in (dump_json, lambda wrong: dump_shaped(wrong, (1,))):
+        with pytest.raises(MetadataError) as caught:
+            write({"attributes": object()})
+        assert caught.value.key == ""
 
 
 def indented(monkeypatch: pytest.MonkeyPatch, *documents: dict[str, Any]) -> int:
