@@ -66,6 +66,7 @@ def test_a_range_is_that_part_of_all(name: str, chunks: Any) -> None:
     plan = plans(chunks)[name]
     whole = plan.rows(0, plan.n_chunks)
     assert len(whole) == plan.n_chunks
+    assert not plan.partial
     expected = table(whole)
     for first, last in itertools.combinations_with_replacement(range(plan.n_chunks + 1), 2):
         part = plan.rows(first, last)
