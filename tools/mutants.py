@@ -1,10 +1,11 @@
 """Every small change of a source file, for ``tools/mutation.py``.
 
 1. :func:`mutants` walks through the expressions and statements of a file.
-2. :func:`_changes` says how each may be changed: another operator, a number one larger, a
-   condition negated, a statement, bound or keyword left out, a value replaced by None.
+2. :func:`_changes` says how each may be changed: another operator, a number one larger, a letter
+   before a text, a condition negated, a statement, bound or keyword left out, a value replaced by
+   None. A text that is searched for a letter loses its last one.
 3. Texts with a blank in them are messages, and are left alone; so are docstrings, annotations,
-   decorators, errors raised, and lists of names.
+   decorators, errors raised, names of types, and lists of names.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ def _sites(node: ast.AST, *, inside: bool) -> Iterator[tuple[Any, bool]]:
             if not isinstance(child, ast.AST) or _is_left_alone(child):
                 continue
             if isinstance(child, (ast.expr, ast.stmt)):
+                if field == "comparators" and isinstance(node.ops[-1], (ast.In, ast.NotIn)):
+                    child.searched = True
                 yield child, inside
             # Defaults run where the function is defined, its body where it is called.
             default = isinstance(node, ast.FunctionDef) and field == "args"
@@ -87,6 +90,8 @@ def _is_left_alone(child: ast.AST) -> bool:
         return True
     if isinstance(child, ast.Assign):
         return ast.unparse(child.targets[0]) == "__all__"
+    if isinstance(child, ast.AnnAssign):
+        return ast.unparse(child.annotation) == "TypeAlias"
     if isinstance(child, ast.If):
         return "TYPE_CHECKING" in ast.unparse(child.test)
     called = child.func if isinstance(child, ast.Call) else None
@@ -117,7 +122,8 @@ def _changes(node: Any) -> Iterator[Callable[[Any], ast.AST]]:  # noqa: C901  (a
         case ast.Constant(value=int() | float()):
             yield lambda n: _assign(n, "value", n.value + 1)
         case ast.Constant(value=str()) if " " not in node.value:
-            yield lambda n: _assign(n, "value", f"{n.value}X")
+            searched = getattr(node, "searched", False)
+            yield lambda n: _assign(n, "value", n.value[:-1] if searched else f"X{n.value}")
         case ast.Return(value=ast.expr() as value) if not _is_none(value):
             yield lambda n: _assign(n, "value", ast.Constant(None))
         case ast.Break():

@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mutants import Mutant, mutants
-from mutation_run import Server, Verdict, judge_import, run_pytest
+from mutation_run import Server, Verdict, is_patchable, judge_import, run_pytest
 
 # What the tests import besides cuzarr: once, before the children are forked.
 PRELOAD = ("numpy", "numcodecs", "_pytest.python", "ml_dtypes", "zarr")
@@ -37,7 +37,7 @@ class Report:
         self.counts = dict.fromkeys(("killed", "timeout", "survived", "untested"), 0)
 
     def add(self, verdict: Verdict) -> None:
-        """Count a verdict."""
+        """Count a verdict; print and write it where no test failed."""
         mutant, word = verdict
         self.counts[word] += 1
         if word in ("survived", "untested"):
@@ -108,14 +108,17 @@ def main() -> None:
             with verdicts.open("a") as out:
                 out.write(f"{verdict.word}\n")
 
+        sources = {file: Path(file).read_text() for file in options.files}
+        patched = [m for m in chosen if is_patchable(m, sources[m.file])]
+        numbers = {(m.file, m.number) for m in patched}
         server = Server(
-            [m for m in chosen if m.inside], options.files, options.examples, options.jobs, end,
+            patched, options.files, options.examples, options.jobs, end,
             folder, options.all, answer,
         )  # fmt: skip
         serve(server, tests, folder / "times")
         for word in verdicts.read_text().split():
             report.counts[word] += 1
-        outside: list[Mutant] = [m for m in chosen if not m.inside]
+        outside: list[Mutant] = [m for m in chosen if (m.file, m.number) not in numbers]
         for verdict in judge_import(outside, server, tests, preload):
             report.add(verdict)
     counts = report.counts

@@ -12,7 +12,7 @@ mkdir -p build/mutation
 run() { # NAME TEST...; the options are in "$options"
     local name=$1
     shift
-    rm -f "build/mutation/$name.jsonl"
+    [ ! -f "build/mutation/$name.jsonl" ] || mv "build/mutation/$name.jsonl" "build/mutation/$name-before.jsonl"
     "$python" tools/mutation.py src/cuzarr/"$name"/*.py "${options[@]}" --out "build/mutation/$name.jsonl" -- "$@"
 }
 

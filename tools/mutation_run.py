@@ -63,15 +63,18 @@ class Server:
     failed: bool = False
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Limit the examples of property tests."""
         limit_examples(items, self.examples)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
+        """Note and print a failure."""
         if report.failed:
             print(f"\n{report.nodeid} failed: {report.longreprtext[-1000:]}", flush=True)
             self.failed = True
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: Any) -> bool:
+        """Judge the mutants in place of running the tests."""
         items = {item.nodeid: item for item in session.items}
         self.times, lines = self._baseline(items)
         originals = {path: Path(path).read_text() for path in self.files}
@@ -183,6 +186,14 @@ def limit_examples(items: Iterable[Any], most: int) -> None:
                 derandomize=True,
                 phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
             )
+
+
+def is_patchable(mutant: Mutant, source: str) -> bool:
+    """Whether the change is inside of functions, and they keep what they take from outside."""
+    changed = list(_changed(compile(source, mutant.file, "exec"), mutant.code))
+    return mutant.inside and all(
+        len(old.co_freevars) == len(new.co_freevars) for old, new in changed
+    )
 
 
 def patch(mutant: Mutant, source: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import cuzarr
 from cuzarr.errors import MetadataError
-from cuzarr.meta import codec_specs, default_chunks, dtypes, fill, v2, v3
+from cuzarr.meta import codec_specs, default_chunks, fill, v2, v3
 from cuzarr.meta.chunking import default_shards
 from cuzarr.meta.consolidated import Consolidated
 from cuzarr.meta.ml_types import BITS
@@ -26,60 +26,7 @@ def zarray(**changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def refused(parse: Any, value: Any) -> list[str]:
-    problems = Problems("key")
-    assert parse(value, "dtype", problems) is None
-    return problems.found
-
-
 # Data types
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "<M8[2147483648s]",
-        "<M8[0s]",
-        "<m8[parsec]",
-        "<i3",
-        "|O8",
-        "|S0",
-        "|S99999999999",
-        [["a", "<i4", [2**31]]],
-        [["a", "<i4", [0]]],
-        [["a", "<i4", "x"]],
-        [["a", "<i4", 5]],
-        [["a", "|O", [2]]],
-    ],
-    ids=str,
-)
-def test_v2_types_that_are_refused(value: Any) -> None:
-    assert refused(dtypes.from_v2, value)
-
-
-def test_times_without_a_unit() -> None:
-    for text in ("<M8", "<M8[generic]"):
-        assert dtypes.from_v2(text, "", Problems("")) == np.dtype("<M8")
-    assert dtypes.from_v2("<M8[2147483647s]", "", Problems("")) == np.dtype("M8[2147483647s]")
-
-
-@pytest.mark.parametrize(
-    ("name", "configuration", "place"),
-    [
-        ("fixed_length_utf32", {"length_bytes": 0}, "length_bytes"),
-        ("fixed_length_utf32", {"length_bytes": 2**31}, "length_bytes"),
-        ("fixed_length_utf32", {"length_bytes": "4"}, "length_bytes"),
-        ("numpy.datetime64", {"unit": "parsec"}, "unit"),
-        ("numpy.datetime64", {"unit": ["s"]}, "unit"),
-        ("numpy.datetime64", {"unit": "s", "scale_factor": "2"}, "scale_factor"),
-        ("numpy.datetime64", {"unit": "s", "scale_factor": 0}, "scale_factor"),
-        ("numpy.datetime64", {"unit": "s", "scale_factor": 2**31}, "scale_factor"),
-    ],
-)
-def test_v3_types_that_are_refused(name: str, configuration: Any, place: str) -> None:
-    found = refused(dtypes.from_v3, {"name": name, "configuration": configuration})
-    assert found
-    assert place in found[0]
 
 
 def test_bits_of_small_types() -> None:

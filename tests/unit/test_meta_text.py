@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuzarr.errors import MetadataError
-from cuzarr.meta import dump_json, dump_shaped, load_json
+from cuzarr.meta import dump_json, dump_shaped, load_json, text
 
 
 def test_round_trip() -> None:
@@ -72,12 +73,14 @@ def test_numpy_values_are_written() -> None:
     document = {
         "attributes": {
             "i": np.int64(1), "f": np.float32(0.5), "b": np.True_, "s": np.str_("x"),
-            "a": np.array([[1, 2]]), "n": np.float64(np.nan),
+            "a": np.array([[1, 2]]), "n": np.float64(np.nan), "u": np.array(["x", "yz"]),
         }
     }  # fmt: skip
     written = load_json(dump_json(document), "k")["attributes"]
     assert math.isnan(written.pop("n"))
-    assert written == {"i": 1, "f": 0.5, "b": True, "s": "x", "a": [[1, 2]]}
+    assert written == {
+        "i": 1, "f": 0.5, "b": True, "s": "x", "a": [[1, 2]], "u": ["x", "yz"],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -87,6 +90,8 @@ def test_numpy_values_are_written() -> None:
         (b"x", "a bytes is not a JSON value"),
         (object(), "a object is not a JSON value"),
         (np.datetime64("2020"), "a datetime64 is not a JSON value"),
+        (np.array(["2020"], "M8[Y]"), "a ndarray is not a JSON value"),
+        (np.array([b"x"]), "a ndarray is not a JSON value"),
         ({(1, 2): 3}, "keys must be str"),
     ],
 )
@@ -133,3 +138,42 @@ def test_a_shape_in_a_document_that_is_not_kept() -> None:
     with pytest.raises(MetadataError, match="a object is not a JSON value") as caught:
         dump_shaped({"shape": [1], "attributes": object()}, (2,), "a/.zarray")
     assert caught.value.key == "a/.zarray"
+    for write in (dump_json, lambda wrong: dump_shaped(wrong, (1,))):
+        with pytest.raises(MetadataError) as caught:
+            write({"attributes": object()})
+        assert caught.value.key == ""
+
+
+def indented(monkeypatch: pytest.MonkeyPatch, *documents: dict[str, Any]) -> int:
+    """Write documents with several shapes; return how often the text around these was made."""
+    calls = []
+    dumps = json.dumps
+
+    def counting(*arguments: Any, **options: Any) -> str:
+        calls.append(options.get("indent"))
+        return dumps(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(json, "dumps", counting)
+        for document in documents:
+            for shape in ((1,), (2, 3), ()):
+                dump_shaped(document, shape)
+    return calls.count(2)
+
+
+def test_the_text_around_a_shape_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"shape": [1], "attributes": {"once": np.int64(1)}}
+    assert indented(monkeypatch, small, small) == 1
+    assert indented(monkeypatch, {**small, "more": None}) == 1
+    assert indented(monkeypatch, {**small, "more": "x" * 2**16}) == 3
+    large = {**small, "more": "x" * 60_000}
+    assert indented(monkeypatch, large) == 1
+
+
+def test_the_longest_text_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = {"shape": None, "attributes": {"longest": 1}}
+    length = len(json.dumps(document))
+    monkeypatch.setattr(text, "_KEPT_TEXT", length - 1)
+    assert indented(monkeypatch, document) == 3
+    monkeypatch.setattr(text, "_KEPT_TEXT", length)
+    assert indented(monkeypatch, document) == 1

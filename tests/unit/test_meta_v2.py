@@ -435,8 +435,7 @@ def test_deep_nesting_is_refused() -> None:
     dtype: Any = "|u1"
     for _ in range(5000):
         dtype = [["a", dtype]]
-    with pytest.raises(MetadataError, match="nested too deeply"):
-        parse(dtype=dtype)
+    assert problems_of(dtype=dtype)[-1] == "the document is nested too deeply"
 
 
 def test_spec_with_a_broken_document() -> None:
@@ -470,8 +469,9 @@ def test_bad_base64_is_named() -> None:
 
 def test_bad_attributes() -> None:
     attrs: Any = ["a"]
-    with pytest.raises(MetadataError, match='attributes: expected an object, found \\["a"\\]'):
+    with pytest.raises(MetadataError) as caught:
         v2.parse_array(zarray(), attrs, "k")
+    assert caught.value.problems == ('attributes: expected an object, found ["a"]',)
 
 
 def test_all_problems_are_listed_at_once() -> None:

@@ -119,9 +119,20 @@ def test_what_a_coordinate_selection_refuses(key, message):
         plan_coordinate(key, (5, 12), (2, 2))
 
 
+def test_columns_of_one_chunk_are_broadcast():
+    key = (np.array([[9], [1], [5]]), np.array([[0, 1]]))
+    plan = plan_coordinate(key, (10, 2), (3, 2))
+    np.testing.assert_array_equal(read(plan, positions((10, 2)), (3, 2)), positions((10, 2))[key])
+
+
 def test_chunks_that_no_memory_could_hold_are_refused():
-    with pytest.raises(SelectionError, match="are too large to address"):
-        plan_coordinate(([0], [0]), (HUGE, HUGE), (HUGE, HUGE))
+    for chunks in ((HUGE, HUGE), (2**32, 2**31), (2**32, 2**32)):
+        with pytest.raises(SelectionError, match="are too large to address"):
+            plan_coordinate(([0], [0]), (HUGE, HUGE), chunks)
+    length = 2**63 - 1
+    assert plan_coordinate(([length - 1],), (length,), (length,)).points.index.tolist() == [
+        length - 1
+    ]
 
 
 def test_a_mask_selects_in_c_order():
@@ -154,6 +165,7 @@ def test_a_mask_of_an_array_without_dimensions(value):
     [
         (np.ones((4, 4), bool), r"mask of shape \(4, 4\) for an array of shape \(4, 5\)"),
         (np.ones((4, 5), int), "a mask is a boolean array, not one of type int64"),
+        ((np.ones((4, 5), bool),) * 2, r"mask of shape \(2, 4, 5\)"),
     ],
 )
 def test_what_a_mask_selection_refuses(mask, message):

@@ -55,6 +55,9 @@ def test_no_inner_chunks():
     groups = group_by_shard(np.empty((0, 3), np.int64), (2, 2, 2))
     assert groups.shard_coords.shape == (0, 3)
     assert groups.shard_of.shape == groups.slot.shape == (0,)
+    for array in (groups.shard_coords, groups.shard_of, groups.slot):
+        assert array.dtype == np.int64
+        assert not array.flags.writeable
 
 
 def test_a_shard_without_dimensions():
@@ -68,6 +71,7 @@ def test_shards_at_the_border_hold_fewer_inner_chunks_of_the_array():
     shards = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     counts = inner_chunks_in_array(shards, (10, 7), (2, 2), (4, 3))
     assert counts.tolist() == [12, 4, 3, 1]  # a grid of 5 x 4 inner chunks
+    assert not counts.flags.writeable
 
 
 @pytest.mark.parametrize("most", [1, 7, 40, 10**6])
@@ -96,6 +100,15 @@ def test_whole_shards_are_all_chunks_and_no_shard_twice(key, most):
     some = plan.rows_of(groups[-1])
     assert np.array_equal(some.coords, whole.coords[groups[-1]])
     assert np.array_equal(some.complete, whole.complete[groups[-1]])
+
+
+@pytest.mark.parametrize(
+    ("most", "sizes"), [(3, [4] * 8), (4, [4] * 8), (7, [4] * 8), (8, [8] * 4), (13, [12, 12, 8])]
+)
+def test_groups_have_as_many_shards_as_fit(most, sizes):
+    plan = full_plan((12, 16), (3, 2))  # 4 x 8 chunks
+    groups = list(whole_shards(plan.axes, (2, 2), lambda: most))
+    assert [len(ids) for ids in groups] == sizes
 
 
 def test_shards_of_a_huge_selection_come_one_group_at_a_time():

@@ -41,11 +41,10 @@ def default_chunks(
     (1024, 100)
     """
     chunks = [length or _GROWING for length in shape]
-    limit = max(1, target // max(1, itemsize))
-    while prod(chunks) > limit and max(chunks) > 1:
+    limit = max(1, target // itemsize)
+    while prod(chunks) > limit:
         weights = [length * _LAST_AXIS for length in chunks[:-1]] + [chunks[-1]]
-        weights = [w if c > 1 else 0 for w, c in zip(weights, chunks, strict=True)]
-        axis = weights.index(max(weights))
+        axis = max((a for a, c in enumerate(chunks) if c > 1), key=weights.__getitem__)
         chunks[axis] = -(-chunks[axis] // 2)
     return tuple(chunks)
 
@@ -62,7 +61,7 @@ def default_shards(
     """
     counts = [1] * len(chunks)
     grid = [-(-max(1, length) // chunk) for length, chunk in zip(shape, chunks, strict=True)]
-    limit = max(1, target // (prod(chunks) * max(1, itemsize)))
+    limit = max(1, target // (prod(chunks) * itemsize))
     while prod(counts) * 2 <= limit:
         room = [a for a in range(len(counts)) if counts[a] < grid[a]]
         if not room:
@@ -140,7 +139,7 @@ def _axis_length(value: Any, length_of_axis: int) -> Spacing:
     try:
         length = index(value)
     except TypeError:
-        if not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
+        if isinstance(value, (str, bytes)):
             raise ValueError(f"a chunk length must be an integer, found {value!r}") from None  # noqa: TRY004
         return _edges(value, length_of_axis)
     if length == -1:

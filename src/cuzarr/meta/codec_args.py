@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -19,7 +19,9 @@ from cuzarr.meta import codec_specs, dtypes
 from cuzarr.meta.problems import Problems, named, show
 from cuzarr.meta.spec import JSON, CodecSpec
 
-DType = np.dtype[Any]
+DType: TypeAlias = np.dtype[Any]
+
+_REFUSED = CodecSpec("")  #: in place of one that is wrong
 
 
 @dataclass(frozen=True)
@@ -151,9 +153,9 @@ def codec_spec(given: Any, dtype: DType, place: str, problems: Problems) -> Code
         return codec_specs.codec_from_v2(form, dtype, problems, place)
     if form is None:
         problems.add(place, f"expected a codec, found {show(given)}")
-        return CodecSpec("")
+        return _REFUSED
     parsed = named(form, place, problems)
-    return CodecSpec("") if parsed is None else CodecSpec(*parsed)
+    return _REFUSED if parsed is None else CodecSpec(*parsed)
 
 
 def v2_config(given: Any, dtype: DType, place: str, problems: Problems) -> dict[str, JSON]:
@@ -171,7 +173,7 @@ def v2_config(given: Any, dtype: DType, place: str, problems: Problems) -> dict[
             return codec_specs.codec_to_v2(complete([spec], dtype, problems)[0])
         except ValueError as error:
             problems.add(place, str(error))
-    return {"id": ""}
+    return {}
 
 
 def complete(
@@ -218,16 +220,13 @@ def _complete(codec: CodecSpec, dtype: DType, problems: Problems) -> CodecSpec:
         return CodecSpec("zstd", {"level": 0, "checksum": False, **given})
     if codec.name == "gzip":
         return CodecSpec("gzip", {"level": 5, **given})
-    if codec.name == "bytes" and "endian" not in given:
+    if codec.name == "bytes":
         if dtype.names is not None:  # v3 fields have no byte order of their own
             return CodecSpec("bytes", {"endian": "little", **given})
         default = codec_specs.bytes_codecs(dtype) or [codec]
         return CodecSpec("bytes", {**default[0].configuration, **given})
     if codec.name == "sharding_indexed" and "chunk_shape" in given:
-        before = len(problems.found)
         inner = codec_specs.parse_v3(given.get("codecs", ["bytes"]), "codecs", problems)
-        if len(problems.found) > before:
-            return codec
         usual = dict(sharding((), complete(inner, dtype, problems)).configuration)
         return CodecSpec(codec.name, {**usual, **given, "codecs": usual["codecs"]})
     return codec
@@ -238,13 +237,14 @@ def _dtype_after(codecs: Sequence[CodecSpec], dtype: DType) -> DType:
         if codec_specs.is_serializer(codec):
             return np.dtype("u1") if dtype.hasobject else dtype
         if codec.name == "cast_value":
-            found = dtypes.from_v3(codec.configuration.get("data_type"), "", Problems(""))
+            found = dtypes.from_v3(codec.configuration.get("data_type"), codec.name, Problems())
             dtype = dtype if found is None else found[0]
         identifier = codec.name.removeprefix("numcodecs.")
         if identifier != codec.name:
             # A wrong data type in it is for the codec's own configuration to refuse.
-            unread = Problems("")
-            dtype = codec_specs.after_filter(identifier, codec.configuration, dtype, "", unread)
+            dtype = codec_specs.after_filter(
+                identifier, codec.configuration, dtype, codec.name, Problems()
+            )
     return dtype
 
 
@@ -252,15 +252,10 @@ def _form(given: Any) -> Any:
     """Return the document form of a codec object of numcodecs, zarr-python or this library."""
     if isinstance(given, (str, Mapping)):
         return given
-    if isinstance(given, CodecSpec) or (
-        isinstance(getattr(given, "name", None), str)
-        and callable(getattr(given, "configuration", None))
+    if isinstance(getattr(given, "name", None), str) and callable(
+        getattr(given, "configuration", None)
     ):
-        configuration = given.configuration
-        return {
-            "name": given.name,
-            "configuration": configuration() if callable(configuration) else configuration,
-        }
+        return {"name": given.name, "configuration": given.configuration()}
     for method in ("to_dict", "get_config"):
         if callable(getattr(given, method, None)):
             form = getattr(given, method)()

@@ -14,7 +14,7 @@ behind that; the registry of codecs refuses what it does not know.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,10 +22,10 @@ from cuzarr.meta import dtypes, ml_types
 from cuzarr.meta.problems import Problems, integer, is_list, named, show
 from cuzarr.meta.spec import JSON, CodecSpec
 
-DType = np.dtype[Any]
+DType: TypeAlias = np.dtype[Any]
 
 BLOSC_CNAMES = ("blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd")
-_SHUFFLES = {0: "noshuffle", 1: "shuffle", 2: "bitshuffle"}
+_SHUFFLES: dict[int | None, str] = {0: "noshuffle", 1: "shuffle", 2: "bitshuffle"}
 _AUTOSHUFFLE = -1
 
 #: numcodecs ids that make bytes of an array.
@@ -64,7 +64,7 @@ def from_v2(
         if identifier is None:
             continue
         if identifier in BYTES and not serialized:
-            codecs += bytes_codecs(dtype, "filters", problems)
+            codecs += bytes_codecs(dtype, problems)
             dtype = dtype if not dtype.hasobject else np.dtype("u1")
             serialized = True
         elif identifier in SERIALIZERS | ARRAYS and serialized:
@@ -75,7 +75,7 @@ def from_v2(
         elif identifier not in BYTES:
             serialized, dtype = True, np.dtype("u1")
     if not serialized:
-        codecs += bytes_codecs(dtype, "filters", problems)
+        codecs += bytes_codecs(dtype, problems)
     return tuple(codecs)
 
 
@@ -85,14 +85,14 @@ def to_v2(
     """Translate a chain to ``compressor, filters, order``; ``ValueError`` if v2 has no such."""
     order = "C"
     rest = list(codecs)
-    if rest and rest[0].name == "transpose":
+    if rest[0].name == "transpose":
         if list(rest[0].configuration.get("order", ())) != list(range(ndim))[::-1]:
             raise ValueError("v2 has no transpose but order 'F'")
         order = "F"
         rest.pop(0)
     ids = [codec_to_v2(codec) for codec in rest if codec.name != "bytes"]
     compressor = None
-    if rest and rest[-1].name != "bytes" and ids[-1]["id"] not in SERIALIZERS | ARRAYS:
+    if rest[-1].name != "bytes" and ids[-1]["id"] not in SERIALIZERS:
         compressor = ids.pop()
     return compressor, ids or None, order
 
@@ -162,7 +162,7 @@ def serializer_name(codecs: Sequence[CodecSpec]) -> str | None:
         if codec.name.removeprefix("numcodecs.") in names:
             return codec.name
         if codec.name == "sharding_indexed":
-            inner = parse_v3(codec.configuration.get("codecs"), "codecs", Problems(""))
+            inner = parse_v3(codec.configuration.get("codecs"), codec.name, Problems())
             return serializer_name(inner)
     return None
 
@@ -178,19 +178,16 @@ def is_bytes_codec(codec: CodecSpec) -> bool:
     return codec.name.removeprefix("numcodecs.") in BYTES
 
 
-def bytes_codecs(
-    dtype: DType, place: str = "", problems: Problems | None = None
-) -> list[CodecSpec]:
+def bytes_codecs(dtype: DType, problems: Problems | None = None) -> list[CodecSpec]:
     """Return the ``bytes`` codec of a dtype, with an ``endian`` where the type has a byte order."""
     if dtype.hasobject:
         if problems is not None:
-            problems.add(
-                place, "an object data type needs a filter that makes bytes, such as 'vlen-utf8'"
-            )
+            message = "an object data type needs a filter that makes bytes, such as 'vlen-utf8'"
+            problems.add("filters", message)
         return []
     if ml_types.is_ml(dtype) and dtype.itemsize > 1:
         return [CodecSpec("bytes", {"endian": "little"})]
-    if dtype.kind in "SVb" or dtype.itemsize == 1:
+    if dtype.kind in "SV" or dtype.itemsize == 1:
         return [CodecSpec("bytes")]
     return [CodecSpec("bytes", {"endian": {"<": "little", ">": "big"}[dtype.str[0]]})]
 
@@ -216,7 +213,7 @@ def after_filter(
 
 def blosc_typesize(dtype: DType) -> int:
     """Return the ``typesize`` for a dtype: one byte of the Blosc header; 1 where it is larger."""
-    return dtype.itemsize if 0 < dtype.itemsize < 256 and not dtype.hasobject else 1
+    return dtype.itemsize if dtype.itemsize < 256 and not dtype.hasobject else 1
 
 
 ARRAYS = frozenset(
@@ -289,7 +286,7 @@ def _blosc_from_v2(
         {
             "cname": cname,
             "clevel": numbers["clevel"],
-            "shuffle": _SHUFFLES.get(shuffle if shuffle is not None else 1, "shuffle"),
+            "shuffle": _SHUFFLES.get(shuffle),
             "typesize": typesize,
             "blocksize": numbers["blocksize"],
         },

@@ -12,16 +12,17 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from cuzarr.errors import MetadataError
 from cuzarr.meta import v2, v3
-from cuzarr.meta.problems import Problems, integer, show
+from cuzarr.meta.problems import Problems, brief, integer, show
 from cuzarr.meta.spec import JSON, GroupSpec, NodeSpec, ZarrFormat
 
 V2_KEY = ".zmetadata"
 _V2_NAMES = (v2.ZARRAY, v2.ZGROUP, v2.ZATTRS)
-Documents = dict[str, dict[str, Mapping[str, JSON]]]  #: by path, then by last part of their key
+#: By path, then by last part of their key.
+Documents: TypeAlias = dict[str, dict[str, Mapping[str, JSON]]]
 
 
 class Consolidated:
@@ -247,9 +248,9 @@ def _members(
     members = {}
     for path, document in metadata.items():
         if not isinstance(document, Mapping):
-            problems.add(f"{at}[{path!r}]"[:80], f"expected an object, found {show(document)}")
+            problems.add(f"{at}[{brief(path)}]", f"expected an object, found {show(document)}")
         elif any(part in ("", ".", "..") for part in path.split("/")):
-            problems.add(f"{at}[{path!r}]"[:80], "is not the path of a member")
+            problems.add(f"{at}[{brief(path)}]", "is not the path of a member")
         else:
             members[path] = document
     return members

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from operator import index
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -19,11 +19,11 @@ from cuzarr.meta import chunk_grid, codec_specs, dtypes, fill, ml_types, v2, v3
 from cuzarr.meta.chunking import default_chunks, default_shards, inner_chunks, normalize_chunks
 from cuzarr.meta.codec_args import CodecArguments, sharding
 from cuzarr.meta.edges import Edges, Spacing, common, largest, uniform
-from cuzarr.meta.problems import Problems, lengths, show
+from cuzarr.meta.problems import Problems, brief, lengths, show
 from cuzarr.meta.spec import JSON, ArraySpec, CodecSpec, ZarrFormat
 
-DType = np.dtype[Any]
-Grid = tuple[Spacing, ...]
+DType: TypeAlias = np.dtype[Any]
+Grid: TypeAlias = tuple[Spacing, ...]
 
 DEFAULT_FILL: Final = object()  #: ``fill_value`` where the user names none
 V2_COMPRESSOR: Final[dict[str, JSON]] = {
@@ -99,10 +99,11 @@ def new_array_spec(
         Lists everything that is wrong with the arguments.
     """
     problems = Problems(key or (v2.ZARRAY if zarr_format == 2 else v3.ZARR_JSON))
-    if isinstance(zarr_format, bool) or zarr_format not in (2, 3):
+    if zarr_format not in (2, 3):
         problems.refuse("zarr_format", f"expected 2 or 3, found {show(zarr_format)}")
     if order not in (None, "C", "F"):
         problems.add("order", f"expected 'C' or 'F', found {show(order)}")
+    order = order or "C"
     parsed_type = _data_type(dtype, zarr_format, problems)
     parsed_shape = _shape(shape, problems)
     if parsed_type is None or parsed_shape is None:
@@ -112,7 +113,7 @@ def new_array_spec(
     chunk_shape, shard_shape = _grid(chunks, shards, parsed_shape, data_type.itemsize, problems)
     args = CodecArguments(
         data_type, variable, codecs, filters, serializer, compressors, compressor, object_codec,
-        order or "C", len(parsed_shape), problems,
+        order, len(parsed_shape), problems,
     )  # fmt: skip
     encoding = _key_encoding(zarr_format, dimension_separator, chunk_key_encoding, problems)
     attrs = dict(attributes or {})
@@ -125,12 +126,12 @@ def new_array_spec(
             "dtype": dtypes.to_v2(data_type),
             "compressor": args.v2_compressor(V2_COMPRESSOR),
             "filters": args.v2_filters(),
-            "order": order or "C",
+            "order": order,
             "dimension_separator": encoding["separator"],
         }
         # The chain is needed to tell strings from bytes; parsing the document checks it again.
         chain = codec_specs.from_v2(
-            zarray["compressor"], zarray["filters"], "C", data_type, 0, Problems("")
+            zarray["compressor"], zarray["filters"], order, data_type, len(parsed_shape), Problems()
         )
         serialized_by = codec_specs.serializer_name(chain)
         value = None
@@ -145,8 +146,7 @@ def new_array_spec(
     if codecs is not None and shards is not None and shards is not False:
         problems.add("shards", "cannot be given together with 'codecs'")
     if shard_shape is not None:
-        inner = _one_shape(chunk_shape, "chunks", "shards have", problems)
-        chain = (sharding(inner, chain, index_location),)
+        chain = (sharding(tuple(map(largest, chunk_shape)), chain, index_location),)
     data_type = dtypes.native(data_type)
     value = _fill_value(
         DEFAULT_FILL if fill_value is None else fill_value, data_type, serialized_by, problems
@@ -178,7 +178,7 @@ def _shape(shape: Any, problems: Problems) -> tuple[int, ...] | None:
     try:
         plain = [length if isinstance(length, bool) else index(length) for length in given]
     except TypeError:
-        problems.add("shape", f"expected an integer or a sequence of them, found {shape!r}"[:120])
+        problems.add("shape", f"expected an integer or a sequence of them, found {brief(shape)}")
         return None
     return lengths(plain, "shape", problems)
 
@@ -190,7 +190,7 @@ def _data_type(
     if callable(getattr(dtype, "to_json", None)):  # a data type object, ours or of zarr-python
         # The documents of v3 do not have the byte order.
         native = np.dtype(dtype.to_native_dtype()) if zarr_format == 2 else None
-        if native is not None and native.byteorder == ">" and native.kind in "iufcmMU":
+        if native is not None and native.byteorder == ">":
             dtype = native
         else:
             dtype = dtype.to_json(zarr_format=3)
@@ -233,7 +233,7 @@ def _grid(
         shard_shape = normalize_chunks(shards, whole, itemsize)
     except (TypeError, ValueError) as error:
         problems.add("shards", str(error).replace("chunk", "shard"))
-        return chunk_shape or shape, None
+        return shape, None
     if chunk_shape is None:
         chunk_shape = inner_chunks(tuple(map(common, shard_shape)), itemsize)
     if any(common(shard) % chunk for shard, chunk in zip(shard_shape, chunk_shape, strict=True)):
@@ -279,7 +279,7 @@ def _of_object(chunks: Any, problems: Problems) -> Any:
     """Return what an object of zarr-python for the metadata of a chunk grid says."""
     if not callable(getattr(chunks, "to_dict", None)):
         return chunks
-    return chunk_grid.parse(chunks.to_dict(), None, problems) or "auto"
+    return chunk_grid.parse(chunks.to_dict(), None, problems)
 
 
 def _is_auto(given: Any) -> bool:
@@ -321,7 +321,7 @@ def _fill_value(
         return fill.from_user(value, dtype, serializer)
     except ValueError as error:
         problems.add("fill_value", str(error))
-        return fill.default(dtype, serializer)
+        return None
 
 
 def _v3_data_type(dtype: DType, serializer: str | None, problems: Problems) -> JSON:

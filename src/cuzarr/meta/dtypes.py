@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from math import prod
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from cuzarr.meta import ml_types
-from cuzarr.meta.problems import Problems, integer, is_list, named, show
+from cuzarr.meta.problems import Problems, brief, integer, is_list, named, show
 from cuzarr.meta.spec import JSON
 
-DType = np.dtype[Any]
+DType: TypeAlias = np.dtype[Any]
 
 _CORE = {
     "bool": "?",
@@ -38,12 +39,12 @@ STRING: DType = np.dtypes.StringDType() if hasattr(np.dtypes, "StringDType") els
 VARIABLE = {"string": "vlen-utf8", "variable_length_bytes": "vlen-bytes", "bytes": "vlen-bytes"}
 _VARIABLE_NAMES = {"vlen-utf8": "string", "vlen-bytes": "variable_length_bytes"}
 
-_TYPESTR = re.compile(r"([<>|]?)([biufcmMSUVO])(\d*)(\[[^\]]*\])?", re.ASCII)
+_TYPESTR = re.compile(r"([<>|]?)([biufcmMSUVO])(\d{0,10})(\[[^\]]*\])?", re.ASCII)
 _SIZES = {
     "b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8), "c": (8, 16),
     "m": (8,), "M": (8,),
 }  # fmt: skip
-_TIME = re.compile(r"\[(\d*)([A-Za-zμ]+)\]", re.ASCII)
+_TIME = re.compile(r"\[(\d{0,10})([A-Za-zμ]+)\]", re.ASCII)
 _UNITS = ("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "μs", "ns", "ps", "fs", "as", "generic")
 _MAX_ITEMSIZE = 2**31 - 1  # of numpy
 
@@ -166,15 +167,13 @@ def element_type(value: JSON) -> DType | None:
     if value in _CORE:
         return np.dtype(_CORE[value])
     text = value if value[0] in "<>|" else "<" + value.removeprefix("=")
-    found = _from_typestr(text, "", Problems(""))
+    found = _from_typestr(text, text, Problems())
     return None if found is None or found.hasobject else found
 
 
 def native(dtype: DType) -> DType:
     """Return a dtype in the byte order of the machine."""
-    if dtype.hasobject or ml_types.is_ml(dtype):
-        return dtype
-    return dtype.newbyteorder("=")
+    return dtype if dtype.hasobject else dtype.newbyteorder("=")
 
 
 def is_string(dtype: object) -> bool:
@@ -196,7 +195,7 @@ def packed(dtype: DType) -> DType:
 def _from_typestr(text: str, place: str, problems: Problems) -> DType | None:
     match = _TYPESTR.fullmatch(text)
     if match is None:
-        problems.add(place, f"{text!r} is not a typestr, such as '<f4'"[:120])
+        problems.add(place, f"{brief(text)} is not a typestr, such as '<f4'")
         return None
     order, kind, digits, unit = match.groups()
     if kind == "O":
@@ -204,10 +203,10 @@ def _from_typestr(text: str, place: str, problems: Problems) -> DType | None:
             problems.add(place, f"{text!r} is not a typestr: objects are '|O'")
             return None
         return np.dtype("O")
-    size = int(digits) if 0 < len(digits) < 11 else -1
+    size = int(digits or 0)
     if kind in _SIZES and size not in _SIZES[kind]:
         problems.add(place, f"{text!r}: numbers of that size are not supported")
-    elif kind not in _SIZES and not 0 < size * (4 if kind == "U" else 1) <= _MAX_ITEMSIZE:
+    elif not 0 < size * (4 if kind == "U" else 1) <= _MAX_ITEMSIZE:
         problems.add(place, f"{text!r}: a length from 1 to {_MAX_ITEMSIZE} bytes is needed")
     elif order not in ("<", ">") and (kind == "U" or (kind in _SIZES and size > 1)):
         problems.add(place, f"{text!r} does not say its byte order ('<' or '>')")
@@ -221,11 +220,11 @@ def _from_typestr(text: str, place: str, problems: Problems) -> DType | None:
 
 def _with_unit(plain: DType, unit: str, text: str, place: str, problems: Problems) -> DType | None:
     match = _TIME.fullmatch(unit)
-    scale = int(match[1] or 1) if match and len(match[1]) < 11 else 0
+    scale = int((match and match[1]) or 1)
     if match is None or match[2] not in _UNITS or not 0 < scale < 2**31:
         problems.add(place, f"{text!r}: {unit} is not a unit of time")
         return None
-    return plain if match[2] == "generic" else _time(plain.str[:3], match[2], scale)
+    return plain if match[2] == "generic" else _time(plain.str, match[2], scale)
 
 
 def _time(code: str, unit: str, scale: int) -> DType:
@@ -241,15 +240,16 @@ def _field(dtype: DType, name: str) -> tuple[DType, tuple[int, ...]]:
 def _structured(
     fields: list[tuple[str, DType, tuple[int, ...]]], place: str, problems: Problems
 ) -> DType | None:
+    # NumPy adds the lengths of fields modulo 2**32, and would place some before the element.
+    size = sum(inner.itemsize * prod(shape) for _, inner, shape in fields)
+    if size > _MAX_ITEMSIZE:
+        problems.add(place, f"not a structured type: {size} bytes per element")
+        return None
     try:
-        dtype = np.dtype(fields)
+        return np.dtype(fields)
     except (TypeError, ValueError, OverflowError, MemoryError) as error:
         problems.add(place, f"not a structured type: {error}")
         return None
-    if not 0 < dtype.itemsize <= _MAX_ITEMSIZE:
-        problems.add(place, f"not a structured type: {dtype.itemsize} bytes per element")
-        return None
-    return dtype
 
 
 def _length_bytes(configuration: Mapping[str, JSON], place: str, problems: Problems) -> int | None:
@@ -285,7 +285,7 @@ def _moment(
     code: str, configuration: Mapping[str, JSON], place: str, problems: Problems
 ) -> DType | None:
     unit, scale = configuration.get("unit"), integer(configuration.get("scale_factor", 1))
-    if not isinstance(unit, str) or unit not in _UNITS:
+    if unit not in _UNITS:
         problems.add(f"{place}.unit", f"expected a unit of time, found {show(unit)}")
     elif scale is None or not 0 < scale < 2**31:
         found = show(configuration.get("scale_factor"))

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-Int64 = npt.NDArray[np.int64]
+Int64: TypeAlias = npt.NDArray[np.int64]
 _MOST_LENGTH: Final = 2**63 - 1
 
 

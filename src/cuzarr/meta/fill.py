@@ -17,18 +17,21 @@ import binascii
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from cuzarr.meta import ml_types
-from cuzarr.meta.problems import Problems, integer, is_list, show
+from cuzarr.meta.dtypes import native
+from cuzarr.meta.problems import Problems, brief, integer, is_list, show
 from cuzarr.meta.spec import JSON, ZarrFormat
 
-DType = np.dtype[Any]
+DType: TypeAlias = np.dtype[Any]
 
 _SPECIAL = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
+_INFINITE = {np.inf: "Infinity", -np.inf: "-Infinity"}
 _NAT = -(2**63)
+_NAMES: dict[str | None, str] = {"vlen-utf8": "string", "vlen-bytes": "bytes"}
 #: Kinds of values that a user may give for a kind of data type; text is "nan", "2020-01-01"...
 _CASTS = {
     "b": "biuf", "i": "biuf", "u": "biuf", "f": "biufU", "c": "biufcU", "M": "iMU", "m": "imU",
@@ -86,10 +89,10 @@ def to_json(value: Any, dtype: DType, zarr_format: ZarrFormat) -> JSON:
     if kind == "f":
         return _float_to_json(value, zarr_format)
     if kind == "c":
-        parts = np.asarray(value, dtype.newbyteorder("="))
+        parts = np.asarray(value, native(dtype))
         return [_float_to_json(part[()], zarr_format) for part in (parts.real, parts.imag)]
     if kind in "mM":
-        return int(np.asarray(value, dtype.newbyteorder("=")).view(np.int64))
+        return int(np.asarray(value, native(dtype)).view(np.int64))
     if kind == "U":
         return str(value)
     if kind == "S":
@@ -108,7 +111,7 @@ def from_user(value: object, dtype: DType, serializer: str | None) -> np.generic
     ValueError
         It does not fit.
     """
-    wrong = f"{value!r}"[:60] + f" is no {_name(dtype, serializer)} value"
+    wrong = f"{brief(value)} is no {_name(dtype, serializer)} value"
     kind = dtype.kind
     if kind in "OT":
         return _object_from_user(value, "vlen-utf8" if kind == "T" else serializer, wrong)
@@ -174,7 +177,7 @@ def same(a: np.generic | None, b: np.generic | None, dtype: DType) -> bool:
 def _name(dtype: DType, serializer: str | None) -> str:
     if dtype.kind not in "OT":
         return str(dtype)
-    return {"vlen-utf8": "string", "vlen-bytes": "bytes"}.get(serializer or "", str(dtype))
+    return _NAMES.get(serializer, str(dtype))
 
 
 class _WrongFillError(ValueError):
@@ -227,7 +230,7 @@ def _bool(value: JSON, zarr_format: ZarrFormat) -> np.generic:
 
 def _whole(value: JSON) -> int:
     number = integer(value)
-    if number is None and isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer():
         number = int(value)
     if number is None:
         raise _WrongFillError(f"expected an integer, found {show(value)}")
@@ -243,10 +246,9 @@ def _integer(value: JSON, dtype: DType) -> np.generic:
 
 
 def _float(value: JSON, dtype: DType) -> np.generic:
-    native = dtype.newbyteorder("=")
     if isinstance(value, str):
         if value in _SPECIAL:
-            return native.type(_SPECIAL[value])  # type: ignore[no-any-return]
+            return dtype.type(_SPECIAL[value])  # type: ignore[no-any-return]
         digits = 2 * dtype.itemsize
         if not re.fullmatch(f"0x[0-9a-fA-F]{{{digits}}}", value):
             raise _WrongFillError(
@@ -254,12 +256,12 @@ def _float(value: JSON, dtype: DType) -> np.generic:
                 f"{digits} hexadecimal digits, found {show(value)}"
             )
         bits = np.array(int(value, 0), np.dtype(f"u{dtype.itemsize}"))
-        return _scalar(bits.view(native))
+        return _scalar(bits.view(native(dtype)))
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _WrongFillError(f"expected a number, found {show(value)}")
     try:
         with np.errstate(over="ignore"):
-            return np.float64(value).astype(native)
+            return np.float64(value).astype(native(dtype))
     except OverflowError:
         raise _WrongFillError(f"{show(value)} is out of range") from None
 
@@ -271,12 +273,12 @@ def _complex(value: JSON, dtype: DType, zarr_format: ZarrFormat) -> np.generic:
     if not is_list(value) or len(value) != 2:
         raise _WrongFillError(f"expected [real, imaginary], found {show(value)}")
     parts = np.array([_float(v, part) for v in value], part)
-    return _scalar(parts.view(dtype.newbyteorder("=")).reshape(()))
+    return _scalar(parts.view(native(dtype)).reshape(()))
 
 
 def _ticks(value: JSON) -> int:
     ticks = _NAT if value == "NaT" else integer(value)
-    if ticks is None and isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer():
         ticks = int(value)
     if ticks is None or not _NAT <= ticks < 2**63:
         raise _WrongFillError(f"expected a 64-bit integer or 'NaT', found {show(value)}")
@@ -284,7 +286,7 @@ def _ticks(value: JSON) -> int:
 
 
 def _moment(ticks: int, dtype: DType) -> np.generic:
-    return _scalar(np.array(ticks, np.int64).view(dtype.newbyteorder("=")))
+    return _scalar(np.array(ticks, np.int64).view(native(dtype)))
 
 
 def _ml(value: JSON, dtype: DType) -> np.generic:
@@ -319,15 +321,11 @@ def _raw(value: JSON, zarr_format: ZarrFormat) -> bytes:
     if zarr_format == 2 and integer(value) == 0:
         return b""
     if is_list(value) and zarr_format == 3:  # r* and bytes of the specification
-        if all(0 <= byte < 256 for byte in map(_byte, value)):
+        numbers = [integer(byte) for byte in value]
+        if all(n is not None and 0 <= n < 256 for n in numbers):
             return bytes(value)
         raise _WrongFillError(f"expected a list of bytes, found {show(value)}")
     raise _WrongFillError(f"expected base64, found {show(value)}")
-
-
-def _byte(value: JSON) -> int:
-    number = integer(value)
-    return -1 if number is None else number
 
 
 def _exactly(data: bytes, size: int, value: JSON) -> bytes:
@@ -418,9 +416,9 @@ def _is_zero(value: object) -> bool:
 
 
 def _scalar(array: Any) -> np.generic:
-    """Return the element of a zero-dimensional array, apart from the array's memory."""
-    element: Any = array[()]
-    return element.copy() if isinstance(element, np.void) else element
+    """Return the element of a zero-dimensional array."""
+    element: np.generic = array[()]
+    return element
 
 
 def _float_to_json(value: Any, zarr_format: ZarrFormat) -> JSON:
@@ -431,9 +429,7 @@ def _float_to_json(value: Any, zarr_format: ZarrFormat) -> JSON:
         if zarr_format == 2 or bits == kind.type(np.nan).view(f"u{kind.itemsize}"):
             return "NaN"
         return f"0x{int(bits):0{2 * kind.itemsize}x}"
-    if math.isinf(number):
-        return "Infinity" if number > 0 else "-Infinity"
-    return number
+    return _INFINITE.get(number, number)
 
 
 def _base64(data: bytes) -> str:

@@ -7,13 +7,13 @@ do not exist.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from cuzarr.meta.problems import Problems
 
-DType = np.dtype[Any]
+DType: TypeAlias = np.dtype[Any]
 
 PACKAGE = "ml_dtypes"
 #: Bits of an element by name; each is stored in whole bytes unless ``packbits`` packs it.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from cuzarr.errors import MetadataError
 from cuzarr.meta.spec import JSON
@@ -31,7 +31,7 @@ class Problems:
         Store key of the document.
     """
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str = "") -> None:
         self.key = key
         self.found: list[str] = []
 
@@ -60,7 +60,12 @@ def show(value: JSON) -> str:
         text = json.dumps(value)
     except (TypeError, ValueError, RecursionError):
         text = f"a {type(value).__name__}"
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return _cut(text)
+
+
+def brief(value: object) -> str:
+    """Return the ``repr`` of a value, short enough for a message."""
+    return _cut(repr(value))
 
 
 def integer(value: JSON) -> int | None:
@@ -128,12 +133,11 @@ def chunk_bytes(chunks: tuple[int, ...], itemsize: int, place: str, problems: Pr
 
 def attributes(value: JSON, place: str, problems: Problems) -> dict[str, JSON]:
     """Parse user attributes; absent ones are empty."""
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
+    if isinstance(value, Mapping):
+        return dict(value)
+    if value is not None:
         problems.add(place, f"expected an object, found {show(value)}")
-        return {}
-    return dict(value)
+    return {}
 
 
 def named(value: JSON, place: str, problems: Problems) -> tuple[str, Mapping[str, JSON]] | None:
@@ -145,18 +149,17 @@ def named(value: JSON, place: str, problems: Problems) -> tuple[str, Mapping[str
         return None
     name = value.get("name")
     configuration = value.get("configuration", {})
-    good = True
+    before = len(problems.found)
     if not isinstance(name, str):
         what = f"found {show(name)}" if "name" in value else "found none"
         problems.add(f"{place}.name", f"expected a string, {what}")
-        good = False
     if not isinstance(configuration, Mapping):
         problems.add(f"{place}.configuration", f"expected an object, found {show(configuration)}")
-        good = False
     for extra in value:
         if extra not in ("name", "configuration", "must_understand"):
             problems.add(f"{place}.{extra}", "is not known here")
-            good = False
-    if not good or not isinstance(name, str):
-        return None
-    return name, configuration
+    return None if len(problems.found) > before else (cast("str", name), configuration)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -19,8 +19,8 @@ from cuzarr.meta.edges import Spacing
 if TYPE_CHECKING:
     from cuzarr.meta.consolidated import Consolidated
 
-ZarrFormat = Literal[2, 3]
-JSON = Any  #: a value that ``json`` reads and writes
+ZarrFormat: TypeAlias = Literal[2, 3]
+JSON: TypeAlias = Any  #: a value that ``json`` reads and writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +128,6 @@ class GroupSpec:
         return self.consolidated
 
 
-NodeSpec = ArraySpec | GroupSpec
+NodeSpec: TypeAlias = ArraySpec | GroupSpec
 #: What writes a node as one document, by format; the modules of the formats enter themselves.
 WRITERS: dict[ZarrFormat, Callable[[NodeSpec], dict[str, JSON]]] = {}

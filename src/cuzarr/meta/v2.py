@@ -157,19 +157,19 @@ def _parse_array(
 def _zarray(spec: ArraySpec) -> dict[str, JSON]:
     raw = spec.document
     old = _stored(raw)
-    same_dtype = old is not None and old.dtype == spec.dtype
+    alike = old if old is not None and old.dtype == spec.dtype else None
     new: dict[str, JSON] = {"zarr_format": 2}
     new["shape"] = list(spec.shape)
     new["chunks"] = list(spec.chunk_shape)
-    if same_dtype:
+    if alike is not None:
         new["dtype"] = raw["dtype"]
     else:
         new["dtype"] = dtypes.to_v2(spec.dtype)
-    if old is not None and same_dtype and fill.same(old.fill_value, spec.fill_value, spec.dtype):
+    if alike is not None and fill.same(alike.fill_value, spec.fill_value, spec.dtype):
         new["fill_value"] = raw.get("fill_value")
     else:
         new["fill_value"] = fill.to_json(spec.fill_value, spec.dtype, 2)
-    if old is not None and same_dtype and _as_chain(old) == _as_chain(spec):
+    if alike is not None and _as_chain(alike) == _as_chain(spec):
         new["order"] = raw.get("order", "C")
         new["compressor"] = raw.get("compressor")
         new["filters"] = raw.get("filters")
@@ -188,7 +188,7 @@ def _stored(raw: Mapping[str, JSON]) -> ArraySpec | None:
     if not raw:
         return None
     try:
-        return parse_array(raw, None, "")
+        return parse_array(raw, None, ZARRAY)
     except MetadataError:
         return None
 

@@ -123,8 +123,7 @@ def _parse_array(document: Mapping[str, JSON], problems: Problems) -> ArraySpec:
     for name in _REQUIRED:
         if name not in document:
             problems.add(name, "is missing")
-    shape = chunks = codecs = dtype = serializer = fill_value = None
-    encoding = ChunkKeyEncoding()
+    shape = chunks = codecs = dtype = serializer = fill_value = encoding = None
     if "shape" in document:
         shape = lengths(document["shape"], "shape", problems)
     if "data_type" in document:
@@ -156,6 +155,7 @@ def _parse_array(document: Mapping[str, JSON], problems: Problems) -> ArraySpec:
     assert chunks is not None
     assert dtype is not None
     assert codecs is not None
+    assert encoding is not None
     return ArraySpec(
         shape=shape,
         dtype=dtype,
@@ -165,7 +165,6 @@ def _parse_array(document: Mapping[str, JSON], problems: Problems) -> ArraySpec:
         key_encoding=encoding,
         attributes=attrs,
         dimension_names=names,
-        zarr_format=3,
         document=dict(document),
         edges=chunks if any(isinstance(axis, Edges) for axis in chunks) else None,
     )
@@ -174,10 +173,10 @@ def _parse_array(document: Mapping[str, JSON], problems: Problems) -> ArraySpec:
 def _array_fields(spec: ArraySpec) -> dict[str, JSON]:
     raw = spec.document
     old = _stored(raw)
-    same_dtype = old is not None and old.dtype == spec.dtype
+    alike = old if old is not None and old.dtype == spec.dtype else None
     serializer = codec_specs.serializer_name(spec.codecs)
     new: dict[str, JSON] = {"shape": list(spec.shape)}
-    if old is not None and same_dtype:
+    if alike is not None:
         new["data_type"] = raw["data_type"]
     else:
         new["data_type"] = dtypes.to_v3(spec.dtype, serializer)
@@ -192,7 +191,7 @@ def _array_fields(spec: ArraySpec) -> dict[str, JSON]:
             "name": spec.key_encoding.name,
             "configuration": {"separator": spec.key_encoding.separator},
         }
-    if old is not None and same_dtype and fill.same(old.fill_value, spec.fill_value, spec.dtype):
+    if alike is not None and fill.same(alike.fill_value, spec.fill_value, spec.dtype):
         new["fill_value"] = raw["fill_value"]
     else:
         value = spec.fill_value
@@ -213,7 +212,7 @@ def _stored(raw: Mapping[str, JSON]) -> ArraySpec | None:
     if not raw:
         return None
     try:
-        found = parse(raw, "")
+        found = parse(raw, ZARR_JSON)
     except MetadataError:
         return None
     return found if isinstance(found, ArraySpec) else None

@@ -41,7 +41,7 @@ def affine_axis(start: int, count: int, step: int, length: int, chunk: Spacing) 
         return _EMPTY
     if isinstance(chunk, Edges):
         return _edges_axis(start, count, step, length, chunk)
-    if abs(step) * (count - 1) < _CACHED_CHUNKS * chunk:
+    if abs(step) * count <= _CACHED_CHUNKS * chunk:
         return _cached_axis(start, count, step, length, chunk)
     return _affine_axis(start, count, step, length, chunk)
 
@@ -62,7 +62,7 @@ def index_axis(indices: Int64, length: int, chunk: Spacing, *, distinct: bool = 
     """
     n = len(indices)
     if n < 2:
-        return affine_axis(int(indices[0]) if n else 0, n, 1, length, chunk)
+        return affine_axis(int(indices[0]), n, 1, length, chunk) if n else _EMPTY
     step = int(indices[1]) - int(indices[0])
     differences = np.diff(indices)
     if step and (differences == step).all():
@@ -86,7 +86,7 @@ def index_axis(indices: Int64, length: int, chunk: Spacing, *, distinct: bool = 
 
 def _affine_axis(start: int, count: int, step: int, length: int, chunk: int) -> Axis:
     stride = abs(step)
-    low = start if step > 0 else start + (count - 1) * step
+    low = min(start, start + (count - 1) * step)
     first, last = low // chunk, (low + (count - 1) * stride) // chunk
     if first == last:
         inside = start - first * chunk
@@ -129,7 +129,7 @@ def _affine_axis(start: int, count: int, step: int, length: int, chunk: int) -> 
 def _edges_axis(start: int, count: int, step: int, length: int, edges: Edges) -> Axis:
     """Return the axis of evenly spaced positions over chunks of several lengths."""
     stride = abs(step)
-    low = start if step > 0 else start + (count - 1) * step
+    low = min(start, start + (count - 1) * step)
     first, last = (int(edges.find(p)) for p in (low, low + (count - 1) * stride))
     if last - first < count:
         at = np.arange(first, first + _few(last - first + 1))

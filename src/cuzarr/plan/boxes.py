@@ -66,10 +66,10 @@ def _lengths(box: Any, d: int) -> tuple[int, ...]:
         raise SelectionError(f"the shape of a box must be integers, not {box!r}"[:120])
     if given.ndim == 0:
         given = np.repeat(given, d)
-    lengths = tuple(int(n) for n in given.reshape(-1))
+    lengths = tuple(given.ravel().tolist())
     if given.ndim != 1 or len(lengths) != d:
         raise SelectionError(f"the shape of a box needs {d} lengths, not {box!r}"[:120])
-    if min(lengths, default=0) < 0:
+    if any(n < 0 for n in lengths):
         raise SelectionError(f"the lengths of a box cannot be negative: {lengths}")
     return lengths
 
@@ -77,7 +77,7 @@ def _lengths(box: Any, d: int) -> tuple[int, ...]:
 def _corners(starts: Any, d: int) -> Int64:
     """Return the starts as a new (n, d) int64 array."""
     given = np.asarray(starts)
-    if given.size == 0 and given.ndim < 2 and d != 0:
+    if given.shape == (0,):
         return np.empty((0, d), np.int64)
     if given.ndim == 1 and d == 1:
         given = given[:, None]
@@ -88,9 +88,9 @@ def _corners(starts: Any, d: int) -> Int64:
         )
     if given.size and given.dtype.kind not in "iu":
         raise SelectionError(f"the starts of boxes must be integers, not {given.dtype}")
-    if given.dtype.kind == "u" and given.size and int(given.max()) > 2**63 - 1:
+    if given.size and int(given.max()) > 2**63 - 1:
         raise BoundsCheckError(f"a box starts at {int(given.max())}, outside any array")
-    return np.array(given, np.int64, order="C")
+    return np.array(given, np.int64)
 
 
 def _check_bounds(corners: Int64, lengths: tuple[int, ...], shape: Sequence[int]) -> None:
@@ -113,9 +113,9 @@ def _group(corners: Int64, lengths: tuple[int, ...], chunk_shape: Sequence[Spaci
     if (each == 1).all():
         box, columns = np.arange(n), list(low.T)
     else:
-        ends = np.cumsum(each)
         box = np.repeat(np.arange(n), each)
-        within = np.arange(int(ends[-1])) - np.repeat(ends - each, each)
+        # Consecutive numbers, as many as a box has chunks, count them all from any of them on.
+        within = np.arange(len(box))
         columns = []
         for a in reversed(range(d)):
             if (number[:, a] == 1).all():

@@ -17,14 +17,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from cuzarr.meta.edges import Spacing, begin, length_of, on_axes
 
-Int64 = npt.NDArray[np.int64]
+Int64: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Axis:
     ----------
     chunk : (k,) int64, strictly ascending
     start, count, out : (k,) int64
-    step : int, may be negative; 1 for lists
+    step : int, may be negative; 1 for lists, and for fewer than two elements
     length : int
         Elements of the selection along this dimension.
     index, out_index : (length,) int64, or None
@@ -276,7 +276,7 @@ def _product_rows(axes: tuple[Axis, ...], chunks: Int64) -> PlanRows:
     if axes and len(chunks) == 1 and prod(lengths) == 1:  # a small call: what counts is its steps
         table = np.array([(a.chunk[0], a.start[0], a.count[0], a.out[0]) for a in axes], np.int64)
         whole = np.array([all(bool(axis.complete[0]) for axis in axes)])
-        at, start, count, out = table.T.reshape(4, 1, -1).copy()
+        at, start, count, out = table.T[:, None].copy()
         return PlanRows(at, start, count, out, step, lists, whole)
     which = np.unravel_index(chunks, lengths) if axes else ()
     n, d = len(chunks), len(axes)

@@ -48,7 +48,7 @@ def _axis(axis: Axis) -> Axis:
     kept = _last(axis.index, axis.count)
     if kept is None:
         return axis
-    count = np.add.reduceat(kept, axis.start, dtype=np.int64)
+    count = np.add.reduceat(kept, axis.start)
     start = np.cumsum(count) - count
     index, out_index = axis.index[kept], axis.out_index[kept]
     freeze(start, count, index, out_index)

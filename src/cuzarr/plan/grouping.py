@@ -120,7 +120,7 @@ def group_rows(columns: Sequence[Int64], shape: tuple[int, ...]) -> Groups:
     linear = linear_ids(columns, shape)
     if linear is None:
         return _group_lexicographically(columns, shape)
-    ids = linear.ids.reshape(-1)
+    ids = linear.ids.ravel()
     order = None
     if (ids[1:] < ids[:-1]).any():
         # NumPy sorts 16-bit integers by radix, which is several times faster.
@@ -132,7 +132,7 @@ def group_rows(columns: Sequence[Int64], shape: tuple[int, ...]) -> Groups:
 
 
 def _group_lexicographically(columns: Sequence[Int64], shape: tuple[int, ...]) -> Groups:
-    flat = [np.broadcast_to(column, shape).reshape(-1) for column in columns]
+    flat = [np.broadcast_to(column, shape).ravel() for column in columns]
     order = np.lexsort(flat[::-1])
     rows = np.stack([column[order] for column in flat], axis=1)
     new = (rows[1:] != rows[:-1]).any(axis=1)

@@ -127,7 +127,7 @@ def _points(
         index - begin(column, chunk)
         for index, column, chunk in zip(indices, columns, chunk_shape, strict=True)
     ]
-    index = _offsets(inside, columns, chunk_shape, out_shape).reshape(-1)
+    index = _offsets(inside, columns, chunk_shape, out_shape).ravel()
     groups = group_rows(columns, out_shape)
     if groups.order is None:
         out_index = np.arange(len(index))
@@ -169,7 +169,7 @@ def _distinct(index: Int64, ptr: Int64, wanted: npt.NDArray[np.bool_]) -> Int64:
     chunk, index = chunk[order], index[order]
     new = np.ones(len(index), np.bool_)
     new[1:] = (index[1:] != index[:-1]) | (chunk[1:] != chunk[:-1])
-    return np.bincount(chunk[new], minlength=len(count)).astype(np.int64, copy=False)
+    return np.bincount(chunk[new], minlength=len(count))
 
 
 def _is_boolean(item: Item) -> bool:

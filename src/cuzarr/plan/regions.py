@@ -38,8 +38,6 @@ def regions(
         others = max(1, itemsize) * prod(batch[:axis]) * prod(batch[axis + 1 :])
         fitting = max(1, nbytes // (others * most[axis])) * most[axis]
         batch[axis] = min(shape[axis], fitting)
-        if batch[axis] < shape[axis]:
-            break
     yield from product(*[pieces(0, *axis) for axis in zip(shape, block, batch, strict=True)])
 
 

@@ -31,20 +31,20 @@ def expand_key(key: Any, ndim: int) -> tuple[Any, ...]:
         Too many entries, or more than one ``...``.
     """
     entries = key if isinstance(key, tuple) else (key,)
-    at = -1
+    at: int | None = None
     for i, entry in enumerate(entries):
         if entry is Ellipsis:
-            if at >= 0:
+            if at is not None:
                 raise SelectionError("a selection can hold only one ellipsis (...)")
             at = i
-    missing = ndim - len(entries) + (at >= 0)
+    missing = ndim - len(entries) + (at is not None)
     if missing < 0:
         if any(entry is None for entry in entries):
             raise _unsupported(None, "selection")
         raise SelectionError(
             f"too many indices: the array has {ndim} dimension(s), the selection {ndim - missing}"
         )
-    if at >= 0:
+    if at is not None:
         return entries[:at] + (_FULL,) * missing + entries[at + 1 :]
     return entries + (_FULL,) * missing if missing else entries
 
@@ -75,7 +75,7 @@ def normalise_item(entry: Any, where: str) -> Item:
     kind = type(entry)
     if kind is int or kind is slice:
         return entry  # type: ignore[no-any-return]
-    if isinstance(entry, (bool, np.bool_, str, bytes)) or entry is None:
+    if isinstance(entry, (bool, np.bool_, str, bytes)):
         raise _unsupported(entry, where)
     if isinstance(entry, (int, np.integer)):
         return int(entry)
@@ -109,11 +109,7 @@ def slice_bounds(item: slice, length: int, axis: int) -> tuple[int, int, int]:
         start, stop, step = item.indices(length)
     except (TypeError, ValueError) as error:
         raise SelectionError(f"axis {axis}: {item}: {error}") from None
-    if step == 1:
-        return start, max(0, stop - start), 1
-    if step > 0:
-        return start, max(0, (stop - start + step - 1) // step), step
-    return start, max(0, (start - stop - step - 1) // -step), step
+    return start, len(range(start, stop, step)), step
 
 
 def wrap_indices(indices: npt.NDArray[Any], length: int, axis: int) -> Int64:
@@ -144,7 +140,7 @@ def mask_indices(mask: npt.NDArray[Any], length: int, axis: int) -> Int64:
         raise SelectionError(
             f"axis {axis}: boolean array of shape {mask.shape} for a dimension of length {length}"
         )
-    return np.flatnonzero(mask).astype(np.int64, copy=False)
+    return np.flatnonzero(mask)
 
 
 def _out_of_bounds(index: int, length: int, axis: int) -> BoundsCheckError:

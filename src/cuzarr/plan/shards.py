@@ -127,7 +127,7 @@ def whole_shards(
     for ranges in product(*runs):
         chunks = np.zeros(1, np.int64)
         for axis, (low, high) in zip(axes, ranges, strict=True):
-            chunks = (chunks[:, None] * len(axis.chunk) + np.arange(low, high)).reshape(-1)
+            chunks = (chunks[:, None] * len(axis.chunk) + np.arange(low, high)).ravel()
         if group and size + len(chunks) > most():
             yield np.concatenate(group)
             group, size = [], 0

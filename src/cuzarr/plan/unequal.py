@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from math import prod
+from typing import TypeAlias
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from cuzarr.meta.edges import Edges, Spacing, length_of, on_axes
 from cuzarr.plan.chunk_plan import Axis, Boxes, ChunkPlan, Int64, Points
 from cuzarr.plan.grouping import freeze, group_rows
 
-Part = tuple[tuple[int, ...], ChunkPlan]
+Part: TypeAlias = tuple[tuple[int, ...], ChunkPlan]
 
 
 def split_by_shape(plan: ChunkPlan, grid: Sequence[Spacing]) -> Iterator[Part]:
