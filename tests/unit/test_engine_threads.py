@@ -7,11 +7,13 @@ import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 
 import cuzarr
+from cuzarr.codecs.chain import CodecChain
 from cuzarr.engine import pool as pools
 from cuzarr.engine.pool import pool, threads
 from cuzarr.errors import StoreError
@@ -170,3 +172,25 @@ def test_tasks_are_cancelled_before_any_is_waited_for() -> None:
         pools.abandon(tasks)
     assert ran == []
     assert [task.cancelled() for task in tasks] == [False] + [True] * 9
+
+
+def test_an_aborted_write_ends_the_tasks_of_all_waves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two waves are under way when a chunk of the first fails."""
+    done: list[str] = []
+
+    def slow(self: Any, key: str, data: Any) -> bytes:
+        if key == "c/0/0/0":
+            raise RuntimeError("cannot encode")
+        time.sleep(0.05)
+        done.append(key)
+        return b""
+
+    monkeypatch.setattr("cuzarr.host.write_pass._WAVE_BYTES", 1)
+    monkeypatch.setattr(CodecChain, "encode", slow)
+    with cuzarr.config.set({"host.threads": 2}):
+        z = cuzarr.zeros((64, 512, 512), chunks=(1, 512, 512), dtype="f4", device="cpu")
+        with pytest.raises(RuntimeError, match="cannot encode"):
+            z[...] = 1
+        ended = len(done)
+        time.sleep(0.2)
+    assert ended == len(done) < 16

@@ -6,7 +6,6 @@ import gzip
 import itertools
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -425,28 +424,6 @@ def test_a_write_of_nothing_stores_nothing() -> None:
     steps.finish()
     steps.abort()
     assert HostBackend().begin_read(job, None).finish().size == 0
-
-
-def test_an_aborted_write_ends_the_tasks_of_all_waves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two waves are under way when a chunk of the first fails."""
-    done: list[str] = []
-
-    def slow(self: Any, key: str, data: Any) -> bytes:
-        if key == "c/0/0/0":
-            raise RuntimeError("cannot encode")
-        time.sleep(0.05)
-        done.append(key)
-        return b""
-
-    monkeypatch.setattr("cuzarr.host.write_pass._WAVE_BYTES", 1)
-    monkeypatch.setattr(CodecChain, "encode", slow)
-    with cuzarr.config.set({"host.threads": 2}):
-        z = cuzarr.zeros((64, 512, 512), chunks=(1, 512, 512), dtype="f4", device="cpu")
-        with pytest.raises(RuntimeError, match="cannot encode"):
-            z[...] = 1
-        ended = len(done)
-        time.sleep(0.2)
-    assert ended == len(done) < 16
 
 
 # Values of other libraries

@@ -50,16 +50,16 @@ def test_integers_and_lists() -> None:
 def test_shapes() -> None:
     problems = Problems()
     assert lengths([0, 2**63 - 1], "shape", problems) == (0, 2**63 - 1)
-    assert lengths([1] * 64, "shape", problems) == (1,) * 64
+    assert lengths([1] * 63, "shape", problems) == (1,) * 63
     assert chunk_lengths([1, 2], "chunks", problems, None) == (1, 2)
     assert problems.found == []
-    assert lengths([1] * 65, "shape", problems) is None
+    assert lengths([1] * 64, "shape", problems) is None
     assert lengths([2**63], "shape", problems) is None
     assert lengths([-1, 3, "a"], "shape", problems) is None
     assert chunk_lengths([0], "chunks", problems, (1,)) is None
     assert chunk_lengths([1, 1], "chunks", problems, (1,)) is None
     assert problems.found == [
-        "shape: at most 64 dimensions are supported, found 65",
+        "shape: at most 63 dimensions are supported, found 64",
         "shape[0]: is larger than 2**63 - 1",
         "shape[0]: must be at least 0, found -1",
         'shape[2]: expected an integer, found "a"',
