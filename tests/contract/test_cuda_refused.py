@@ -174,7 +174,7 @@ def test_a_corrupt_chunk_behind_a_refused_one(seed: int) -> None:
 @pytest.mark.parametrize("compressed", [True, False])
 @pytest.mark.parametrize("fault", [False, True])
 def test_booleans_that_cannot_be(
-    layout: str, compressed: bool, fault: bool, device_kind: str
+    layout: str, compressed: bool, fault: bool, device_kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = DATA % 3 == 0
     data.view("u1")[13, 33] = 7 if fault else 1
@@ -182,7 +182,9 @@ def test_booleans_that_cannot_be(
     if not compressed:
         options["compressors"] = None
     store = MemoryStore()
-    cuzarr.create_array(store, data=data, chunks=CHUNKS, device="cpu", **options)
+    with monkeypatch.context() as careless:  # as other libraries are
+        careless.setattr("cuzarr.values.what_is_impossible", lambda _: "")
+        cuzarr.create_array(store, data=data, chunks=CHUNKS, device="cpu", **options)
     before = objects(store)
     with use_device(device_kind) as device:
         z = cuzarr.open_array(store, device=device)
