@@ -10,7 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-_PACKAGES = ("cuzarr", "numpy", "numcodecs", "zarr", "zarrs", "tensorstore")
+_PACKAGES = (
+    "cuzarr", "numpy", "numcodecs", "backports.zstd", "zarr", "zarrs", "tensorstore",
+)  # fmt: skip
 
 
 def machine() -> dict[str, str | int | float]:

@@ -120,6 +120,7 @@ def test_creation_functions() -> None:
     assert (cuzarr.ones(3, dtype="i4")[...] == 1).all()
     assert cuzarr.full(3, 2.5)[...].tolist() == [2.5] * 3
     assert cuzarr.full(3, 7).dtype == np.int64
+    assert cuzarr.full(3, None).dtype == np.float64
     assert cuzarr.empty((2,)).dtype == np.float64
     assert cuzarr.create((2, 2), path="p", store={}).path == "p"
     assert cuzarr.array(np.arange(3), path="p", store={}).path == "p"

@@ -217,7 +217,7 @@ def ones(shape: Any, chunks: Any = "auto", dtype: Any = None, **options: Any) ->
 
 def full(shape: Any, fill_value: Any, **options: Any) -> Array:
     """Create an array with a fill value; parameters as :func:`create`."""
-    if options.get("dtype") is None:
+    if options.get("dtype") is None and fill_value is not None:
         options["dtype"] = np.asarray(fill_value).dtype
     return create(shape, fill_value=fill_value, **options)
 
