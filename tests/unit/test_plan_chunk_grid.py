@@ -60,6 +60,28 @@ def test_the_grid_of_an_array() -> None:
         (slice(3, 10, 1), slice(4, 7, 1)), (7, 4)
     )  # 4 and the rest is regular
     assert [z[chunk.slices].shape for chunk in grid] == [(3, 4), (3, 3), (7, 4), (7, 3)]
+    assert [chunk.is_boundary for chunk in grid] == [False, True, False, True]
+    assert list(grid.iter_chunk_regions(origin=(1, 0))) == [grid[1, 0].slices, grid[1, 1].slices]
+    assert (grid.ndim, grid.is_regular, grid.grid_shape, grid.get_nchunks()) == (
+        2,
+        False,
+        (2, 2),
+        4,
+    )
+    assert grid[2, 0] is None
+    assert grid[-1, 0] is None
+    with pytest.raises(ValueError, match="1 coordinates for a grid of 2"):
+        grid[0]
+    with pytest.raises(ValueError, match="regular grids"):
+        _ = grid.chunk_shape
+    with pytest.raises(IndexError, match="of a grid of"):
+        grid.all_chunk_coords(origin=(1, 1), selection_shape=(2, 1))
+    assert list(grid.all_chunk_coords(origin=(1, 0))) == [(1, 0), (1, 1)]
+    assert ChunkGrid.from_sizes(5, (2,)).chunk_shape == (2,)
+    assert ChunkGrid.from_sizes(5, (2,)).is_regular
+    for shape, sizes in (((3,), (0,)), ((3,), ((1, 1),)), ((3,), (1, 1))):
+        with pytest.raises(ValueError, match="axis 0|chunk sizes"):
+            ChunkGrid.from_sizes(shape, sizes)
 
 
 def test_coordinates_outside_the_grid() -> None:

@@ -13,7 +13,7 @@ import pytest
 import cuzarr
 from cuzarr import cuda
 from cuzarr.errors import BoundsCheckError, ChunkDecodeError, MetadataError, UnequalChunksError
-from cuzarr.experimental import ChunkGrid, ChunkSpec
+from cuzarr.experimental import ChunkGrid
 from cuzarr.host.backend import HostBackend
 from cuzarr.meta.edges import Edges
 from tests.devices import to_numpy, use_device
@@ -263,37 +263,6 @@ def test_grids_that_say_what_they_are() -> None:
     )  # fmt: skip
     with pytest.raises(MetadataError, match="the chunk grid 'hexagonal' is not supported"):
         cuzarr.create_array({}, chunks=Grid("hexagonal"), **made)
-
-
-def test_chunk_grid_of_an_array() -> None:
-    z = cuzarr.create_array({}, shape=(10, 7), chunks=[[3, 7], [4, 3]], dtype="i4")
-    grid = ChunkGrid.from_metadata(z.metadata)
-    assert grid[1, 1] == ChunkSpec(
-        (slice(3, 10, 1), slice(4, 7, 1)), (7, 4)
-    )  # 4 and the rest is regular
-    assert [z[chunk.slices].shape for chunk in grid] == [(3, 4), (3, 3), (7, 4), (7, 3)]
-    assert [chunk.is_boundary for chunk in grid] == [False, True, False, True]
-    assert list(grid.iter_chunk_regions(origin=(1, 0))) == [grid[1, 0].slices, grid[1, 1].slices]
-    assert (grid.ndim, grid.is_regular, grid.grid_shape, grid.get_nchunks()) == (
-        2,
-        False,
-        (2, 2),
-        4,
-    )
-    assert grid[2, 0] is None
-    assert grid[-1, 0] is None
-    with pytest.raises(ValueError, match="1 coordinates for a grid of 2"):
-        grid[0]
-    with pytest.raises(ValueError, match="regular grids"):
-        _ = grid.chunk_shape
-    with pytest.raises(IndexError, match="of a grid of"):
-        grid.all_chunk_coords(origin=(1, 1), selection_shape=(2, 1))
-    assert list(grid.all_chunk_coords(origin=(1, 0))) == [(1, 0), (1, 1)]
-    assert ChunkGrid.from_sizes(5, (2,)).chunk_shape == (2,)
-    assert ChunkGrid.from_sizes(5, (2,)).is_regular
-    for shape, sizes in (((3,), (0,)), ((3,), ((1, 1),)), ((3,), (1, 1))):
-        with pytest.raises(ValueError, match="axis 0|chunk sizes"):
-            ChunkGrid.from_sizes(shape, sizes)
 
 
 def test_chunk_grid_of_another_shape() -> None:
