@@ -175,3 +175,24 @@ def test_a_grid_is_kept_as_long_as_the_shape_is(grid: Any) -> None:
 def test_a_regular_grid_that_was_a_list_is_written_as_one_length() -> None:
     longer = chunk_grid.resized(array(ONE_LENGTH), (30, 12), (1, 1))
     assert v3.document(longer)["chunk_grid"] == chunk_grid.document((5, 5))
+
+
+def test_grids_of_documents_that_are_kept() -> None:
+    def same(grid: Any, shape: list[int], changed: tuple[int, ...], **more: Any) -> bool:
+        old = v3.parse(array_document(shape=shape, chunk_grid=grid), "k")
+        assert isinstance(old, ArraySpec)
+        return chunk_grid.same(grid, old, replace(old, shape=changed, **more))
+
+    regular = {"name": "regular", "configuration": {"chunk_shape": [5, 7]}}
+    assert same(regular, [10, 20], (10, 20))
+    assert same(regular, [10, 20], (3, 200))
+    assert not same(regular, [10, 20], (10, 20), chunk_shape=(5, 8))
+    assert not same(regular, [10, 20], (11, 20), chunk_shape=(5, 8))
+    empty = {"name": "regular", "configuration": {"chunk_shape": [0, 7]}}
+    assert same(empty, [0, 20], (0, 20))
+    assert same(empty, [0, 20], (0, 30))
+    assert not same(empty, [0, 20], (3, 20))
+    several = rectilinear([3, 7], 5)
+    assert same(several, [10, 20], (10, 20))
+    assert not same(several, [10, 20], (9, 20))
+    assert not same(several, [10, 20], (10, 30))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from enum import Enum
 from typing import Any
 
 import numcodecs
@@ -335,7 +336,15 @@ def test_shards(shards: Any, expected: Any) -> None:
     }
 
 
-@pytest.mark.parametrize("location", ["start", "end", None, ShardingCodecIndexLocation.start])
+class Location(Enum):
+    """As zarr-python has it."""
+
+    START = "start"
+
+
+@pytest.mark.parametrize(
+    "location", ["start", "end", None, ShardingCodecIndexLocation.start, Location.START]
+)
 def test_shards_as_a_mapping(location: Any) -> None:
     shards = {"shape": (20, 40), "index_location": location}
     spec = new_array_spec((100, 57), "f4", chunks=(10, 20), shards=shards)
@@ -455,3 +464,22 @@ def test_attributes_and_names() -> None:
     assert (spec.attributes, spec.dimension_names) == ({"a": 1}, ("y", None))
     spec = new_array_spec((4, 6), "f4", attributes={"a": 1}, zarr_format=2)
     assert v2.documents(spec)[".zattrs"] == {"a": 1}
+
+
+def test_a_data_type_by_names_and_formats() -> None:
+    spec = new_array_spec((3,), {"names": ["a", "b"], "formats": ["<i4", "<f8"]}, zarr_format=2)
+    assert spec.dtype == np.dtype([("a", "<i4"), ("b", "<f8")])
+    assert new_array_spec((3,), {"name": "numpy.datetime64", "configuration": {
+        "unit": "s", "scale_factor": 1}}).dtype == np.dtype("M8[s]")  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "c8"])
+def test_large_integers_as_fill_values(dtype: str) -> None:
+    near_a_tie = 2**60 + 2**36 + 1  # rounded once, as NumPy does
+    for value in (10**30, -(10**30), 2**63, near_a_tie):
+        expected = np.array(float(value) if abs(value) >= 2**63 else value).astype(dtype)
+        assert new_array_spec((3,), dtype, fill_value=value).fill_value == expected
+    with pytest.raises(MetadataError, match="is no"):
+        new_array_spec((3,), dtype, fill_value=object())
+    with pytest.raises(MetadataError, match="is no"):
+        new_array_spec((3,), dtype, fill_value=10**400)
