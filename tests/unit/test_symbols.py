@@ -13,7 +13,8 @@ from cuzarr.native.symbols import Functions, find_functions
 NAMES = (
     "LZ4_decompress_safe", "LZ4_decompress_safe_partial", "ZSTD_createDCtx", "ZSTD_freeDCtx",
     "ZSTD_decompressDCtx", "ZSTD_decompressBegin", "ZSTD_nextSrcSizeToDecompress",
-    "ZSTD_decompressContinue", "blosclz_decompress", "uncompress", *symbols._ZSTD_ENCODER.values(),
+    "ZSTD_decompressContinue", "ZSTD_versionNumber", "blosclz_decompress", "uncompress",
+    *symbols._ZSTD_ENCODER.values(),
 )  # fmt: skip
 
 

@@ -124,8 +124,8 @@ def from_user(value: object, dtype: DType, serializer: str | None) -> np.generic
     try:
         with np.errstate(all="ignore"):
             given = np.asarray(value)
-            if kind in "fc" and isinstance(value, int) and given.dtype.kind == "O":
-                given = np.asarray(float(value))  # an integer of more than 64 bits
+            if kind in "fc" and given.dtype.kind == "O":
+                given = given.astype("f8")  # an integer of more than 64 bits
             if dtype.names is not None and given.dtype.names is None:
                 fields: Any = value
                 zero = given.ndim == 0 and given == 0
