@@ -320,10 +320,14 @@ static PyObject *py_zstd_compress(PyObject *self, PyObject *args) {
     Py_BEGIN_ALLOW_THREADS
     encoded = zstd_encode(view->buf, (size_t)view->len, level, checked, &size);
     Py_END_ALLOW_THREADS
-    if (encoded)
-        result = PyBytes_FromStringAndSize((const char *)encoded, (Py_ssize_t)size);
-    else
+    if (!encoded) {
         result = Py_NewRef(Py_None);
+    } else if ((result = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size))) {
+        char *copy = PyBytes_AsString(result);
+        Py_BEGIN_ALLOW_THREADS /* new memory is slow to touch */
+        memcpy(copy, encoded, size);
+        Py_END_ALLOW_THREADS
+    }
     zstd_encoded_end();
     release(&buffers);
     return result;
