@@ -214,6 +214,12 @@ def test_what_is_chosen_for_a_new_array() -> None:
     assert ours.compressor.cname == "lz4"
     theirs, ours = both(chunks="auto", shape=(0,))
     assert (theirs.chunks, ours.chunks) == ((1,), (1024,))
+    theirs, ours = both(chunks="auto", shape=(10_000, 10_000))
+    assert theirs.chunks != ours.chunks
+    assert 2**19 <= np.prod(ours.chunks) * 4 <= 2**20
+    theirs, ours = both(chunks=(250, 250), shards="auto", shape=(10_000, 10_000))
+    assert theirs.shards != ours.shards
+    assert 2**25 <= np.prod(ours.shards) * 4 <= 2**26
     for chunks, expected in ((None, (8, 8)), (True, (8, 8)), ((2,), (2, 8))):
         with pytest.raises(ValueError, match="chunk"):
             both(chunks=chunks)

@@ -135,10 +135,8 @@ class DeviceDecode:
         shuffled = np.zeros(len(coded), np.bool_)
         for blocks in found.shuffled.values():
             shuffled[blocks.owner] = True
-        places = np.zeros(len(coded), np.uint64) if places is None else places
-        later = bool(self._steps.inner or self._steps.elements)
-        nowhere = np.zeros_like(places)
-        at_once = nowhere if later else np.where(shuffled, nowhere, places)
+        last = None if self._steps.inner or self._steps.elements else places
+        at_once = None if last is None else np.where(shuffled, np.uint64(0), last)
         staged = self._allocate(coded, size, stream, at_once)
         self.pointers[coded] = staged[coded]
         self._add_outer_checks(tables)
@@ -155,16 +153,16 @@ class DeviceDecode:
             )  # fmt: skip
             self._add_check(tables, check.kind, segments, big_endian=check.big_endian)
         if found.shuffled:
-            final = self._allocate(shuffled, size, stream, nowhere if later else places)
+            final = self._allocate(shuffled, size, stream, last)
             self.pointers[shuffled] = final[shuffled]
             for kind, blocks in found.shuffled.items():
                 self._add_unshuffle(tables, kind, blocks, staged, final)
         if device.any():
             if self._steps.inner:
                 self._add_inner_steps(tables, device, stream)
-            last = len(self._steps.elements) - 1
+            final_step = len(self._steps.elements) - 1
             for i, step in enumerate(self._steps.elements):
-                self._add_filter(tables, step, device, stream, places if i == last else nowhere)
+                self._add_filter(tables, step, device, stream, places if i == final_step else None)
 
     def queue(self, tables: Tables, stream: Stream) -> None:
         """Launch every step; the tables were sent."""
@@ -273,7 +271,7 @@ class DeviceDecode:
         step: ElementStep,
         device: npt.NDArray[np.bool_],
         stream: Stream,
-        places: Pointers,
+        places: Pointers | None,
     ) -> None:
         elements = math.prod(self._steps.layout.shape)
         made = self._allocate(device, elements * step.after.itemsize, stream, places)
