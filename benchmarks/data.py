@@ -15,8 +15,10 @@ The stores are written by zarr-python and its codecs, for every reader alike.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ Float32 = npt.NDArray[np.float32]
 
 TILE_BYTES = 256 << 20
 VERSION = 1  #: raise it when the data or the way it is stored changes
+_DISCARDED = "discarded-"
 _UNITS = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 
 
@@ -182,6 +185,26 @@ def stored_bytes(path: Path) -> tuple[int, int]:
     """Return (bytes, files) of a stored array, its metadata included."""
     sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
     return sum(sizes), len(sizes)
+
+
+def discard(path: Path) -> None:
+    """Empty the files of a stored array and put it aside, next to it; :func:`sweep` deletes it.
+
+    For every new file ext4 looks at each inode that was deleted in the last five minutes: deleting
+    at once what one library has written would slow down all that write after it.
+    """
+    if not path.exists():
+        return
+    for file in path.rglob("*"):
+        if file.is_file():
+            os.truncate(file, 0)
+    path.rename(path.with_name(f"{_DISCARDED}{uuid.uuid4().hex}"))
+
+
+def sweep(folder: Path) -> None:
+    """Delete what was discarded in a folder."""
+    for path in folder.glob(f"{_DISCARDED}*"):
+        shutil.rmtree(path)
 
 
 def _repeat(path: Path, layout: Layout, size: Extent) -> None:

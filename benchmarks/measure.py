@@ -2,7 +2,8 @@
 
 1. A :class:`Trial` says how one peer does one case: prepare, run (timed), check, clean up.
 2. :func:`interleave` runs a first round that is not counted, then the rounds that are; whatever
-   disturbs the machine for a while so disturbs all of them.
+   disturbs the machine for a while so disturbs all of them. Each round begins with another peer:
+   none always comes behind the same one, and what that has left in caches and on the disk.
 3. What goes wrong stays in the :class:`Outcome`; a wrong value ends the peer's part in the case.
 """
 
@@ -62,7 +63,8 @@ def interleave(
     for index in range(repeats + 1):
         if index > 1 and end is not None and time.monotonic() > end:
             break
-        for trial in trials:
+        first = index % max(len(trials), 1)
+        for trial in (*trials[first:], *trials[:first]):
             outcome = outcomes[trial.peer]
             if outcome.error is None:
                 elapsed = _one(trial, outcome)

@@ -104,6 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
             trial.cleanup()
         runs += 1
     sampler.finish()
+    data.sweep(options.data)
     counted = runs - 1
     print(
         f"{options.case}, {options.peer}: {counted} runs, {1e3 * wall / counted:.1f} ms each, "

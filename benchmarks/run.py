@@ -121,7 +121,7 @@ class Bench:
             lambda array: peer.write(array, value),
             check,
             peer.scope,
-            partial(shutil.rmtree, target, ignore_errors=True),
+            partial(data.discard, target),
         )
 
     def _other_reader(self, writer: Peer) -> Peer:
@@ -168,6 +168,7 @@ def run_case(bench: Bench, case: Case, repeats: int, *, peak: bool = False) -> d
     reasons = {n: r for n, p in bench.peers.items() if (r := p.cannot(case, layout)) is not None}
     trials = [bench.trial(case, p) for n, p in bench.peers.items() if n not in reasons]
     outcomes = measure.interleave(trials, repeats)
+    data.sweep(bench.folder)
     outcomes.update({n: measure.Outcome(n, reason=r) for n, r in reasons.items()})
     of_object = case.name in OBJECT_CASES
     nbytes = (

@@ -104,10 +104,26 @@ def test_interleave_takes_turns_and_keeps_errors():
         return measure.Trial(name, lambda: None, go, lambda _: None, contextlib.nullcontext)
 
     outcomes = measure.interleave([trial("a"), trial("b"), trial("c", fails=True)], 2)
-    assert order == ["a", "b", "c", "a", "b", "a", "b"]  # the first round is not counted
+    # the first round is not counted; each begins with another one
+    assert order == ["a", "b", "c", "b", "a", "a", "b"]
     assert len(outcomes["a"].ms) == len(outcomes["b"].ms) == 2
     assert outcomes["c"].ms == []
     assert outcomes["c"].error == "OSError: disk on fire"
+
+
+def test_what_was_written_is_put_aside_and_deleted_at_the_end(tmp_path):
+    written = tmp_path / "written" / "c"
+    written.mkdir(parents=True)
+    (written / "0").write_bytes(b"12345")
+    inode = (written / "0").stat().st_ino
+    data.discard(tmp_path / "written")
+    data.discard(tmp_path / "written")  # nothing is there any more
+    assert not written.exists()
+    (aside,) = tmp_path.glob("*/c/0")
+    assert (aside.stat().st_ino, aside.stat().st_size) == (inode, 0)
+    (tmp_path / "kept").mkdir()
+    data.sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
 def test_ratio_is_ours_over_the_fastest_peer():

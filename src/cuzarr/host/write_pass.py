@@ -1,14 +1,14 @@
 """Writing on the host.
 
-1. ``gather`` starts tasks over runs of chunks: a chunk that is not overwritten completely is
-   fetched and decoded, or starts as fill value; the value's elements are copied in.
+1. ``gather`` starts tasks over runs of chunks, which are built from the value (``host.gather``).
 2. Each task encodes its chunks with the codec chain; ``encode`` collects the results, while the
    tasks of the next wave are there to be taken.
+3. Where the store keeps files, a task also stores each chunk, which is still in cache then.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,13 @@ import numpy.typing as npt
 from cuzarr.codecs.base import Bytes
 from cuzarr.engine.batch import EncodedWave, Job, Wave
 from cuzarr.engine.pool import abandon, pool, threads
-from cuzarr.errors import ChunkEncodeError
-from cuzarr.host.copy import gather_row
-from cuzarr.host.fetch import fetch_run
+from cuzarr.host.gather import Gather
 from cuzarr.host.layout import host_records
 from cuzarr.host.native_zstd import with_native_zstd
+from cuzarr.storage.base import FileSource
 
 _WAVE_BYTES = 32 * 2**20  #: decoded bytes that are encoded before they are stored
+_STORED = b""  #: what is left of a chunk that its task has stored
 Encoded = list[Bytes | None]
 Gathered = tuple[Wave, Encoded, list[Future[Encoded]]]
 
@@ -39,33 +39,47 @@ class HostWritePass:
     """
 
     def __init__(self, job: Job, value: npt.NDArray[Any], write_empty_chunks: bool) -> None:
-        self.job, self.value, self.write_empty_chunks = job, value, write_empty_chunks
+        self.job, self.write_empty_chunks = job, write_empty_chunks
         self.chunk_bytes = max(job.chain.chunk.nbytes, 1)
         self._threads = threads()
         self.wave_chunks = max(4 * self._threads, _WAVE_BYTES // self.chunk_bytes)
-        self._encoder = with_native_zstd(job.chain)
+        self._files = isinstance(job.store, FileSource)
+        self._kept = with_native_zstd(job.chain)
+        self._passing = with_native_zstd(job.chain, passing=True)
         self.ahead = 1  # no thread waits for the last chunk of a wave
         self._chunks = 0
         self._running: list[Future[Encoded]] = []
         self._fill: Any = np.array(job.fill_value, job.chain.chunk.dtype)[()]
+        self._gather = Gather(job, value, self._fill)
 
     def gather(self, wave: Wave) -> Gathered:
-        """Start the tasks of a wave; what is one task is done at once."""
+        """Start the tasks of a wave; what is one task is done at once.
+
+        Threads take chunks that are far apart: files are seldom made in one directory at a time,
+        which would make them wait for each other.
+        """
         n = len(wave)
         self._chunks += n
         run = min(max(1, 2**20 // self.chunk_bytes), -(-n // self._threads))
         if run >= n:
             return wave, self._run(wave), []
         parts = [wave.take(slice(first, first + run)) for first in range(0, n, run)]
-        futures = [pool().submit(self._run, part) for part in parts]
+        apart = -(-len(parts) // self._threads)
+        order = [i for first in range(apart) for i in range(first, len(parts), apart)]
+        started = {i: pool().submit(self._run, parts[i]) for i in order}
+        futures = [started[i] for i in range(len(parts))]
         self._running += futures
         return wave, [], futures
 
     def encode(self, gathered: Gathered) -> EncodedWave:
-        """Wait for the tasks of a wave; raises the first error."""
+        """Wait for the tasks of a wave, and return what is left to do; raises the first error."""
         wave, values, futures = gathered
+        wait(futures, return_when=FIRST_EXCEPTION)  # one by one would wake this thread for each
         values = values + [value for future in futures for value in future.result()]
         del self._running[: len(futures)]
+        if self._stores(wave):
+            empty = np.array([i for i, value in enumerate(values) if value is None], np.int64)
+            return EncodedWave(wave.take(empty), [None] * len(empty))
         return EncodedWave(wave, values)
 
     def finish(self) -> None:
@@ -76,37 +90,22 @@ class HostWritePass:
         """End the tasks of all waves."""
         abandon(self._running)
 
+    def _stores(self, wave: Wave) -> bool:
+        """Whether the tasks store what they have encoded: files that are one chunk each."""
+        return self._files and wave.inner is None
+
     def _run(self, wave: Wave) -> Encoded:
-        rows, chain, fields = wave.rows, self.job.chain, self.job.fields
-        shape, dtype = chain.chunk.shape, chain.chunk.dtype
-        complete = rows.complete if fields is None else np.zeros(len(rows), np.bool_)
-        partial = np.flatnonzero(~complete)
-        old = wave if len(partial) == len(rows) else wave.take(partial)
-        current = fetch_run(self.job, old, self.chunk_bytes + 4096)
-        stored = dict(zip(partial.tolist(), range(len(partial)), strict=True))
-        covered = complete
-        if len(partial) < len(rows):  # complete at the array's border may be less than the chunk
-            covered = (rows.count == np.array(shape, np.int64)).all(axis=1) & complete
-        encoded: Encoded = []
-        for i in range(len(rows)):
-            key = wave.requests.key(i)
-            data = current.view(stored[i]) if i in stored else None
-            try:
-                if data is not None:
-                    chunk = np.array(chain.decode(key, data), dtype, order="C")
-                elif not rows.flat and covered[i]:
-                    chunk = np.empty(shape, dtype)
-                else:
-                    chunk = np.full(shape, self._fill, dtype)
-            except MemoryError as error:
-                raise ChunkEncodeError(key, "gather", str(error)) from error
-            target = chunk
-            if fields is not None:
-                target = (chunk.reshape(-1) if rows.flat else chunk)[fields]
-            gather_row(rows, i, self.value, target)
+        keys, encoded = wave.requests.key_list(), []
+        stores = self._stores(wave)
+        encoder = self._passing if stores and len(wave) == 1 else self._kept
+        for key, chunk in zip(keys, self._gather.chunks(wave), strict=True):
             empty = not self.write_empty_chunks and _is_fill(chunk, self._fill)
-            encoded.append(None if empty else self._encoder.encode(key, chunk))
-        return encoded
+            encoded.append(None if empty else encoder.encode(key, chunk))
+        if not stores:
+            return encoded
+        full = {k: v for k, v in zip(keys, encoded, strict=True) if v is not None}
+        self.job.store.set_many(list(full), [memoryview(value) for value in full.values()])
+        return [None if value is None else _STORED for value in encoded]
 
 
 def _is_fill(chunk: npt.NDArray[Any], fill: Any) -> bool:

@@ -432,7 +432,9 @@ class Calls:
             _int64("positions", positions), slab, max(int(threads), 1),
         )  # fmt: skip
 
-    def zstd_compress(self, data: Buffer, level: int, *, checksum: bool = False) -> bytes:
+    def zstd_compress(
+        self, data: Buffer, level: int, *, checksum: bool = False, room: memoryview | None = None
+    ) -> bytes | memoryview:
         """Compress contiguous bytes to one zstd frame that states its content size.
 
         Parameters
@@ -442,8 +444,14 @@ class Calls:
             -131072 to 22; 0 is the library's default.
         checksum : bool
             Whether the frame ends with a checksum of its content.
+        room : writable memoryview of bytes, or None
+            Memory for the frame, which is then returned as a part of it, where it is large enough.
         """
         self.codecs_available()
+        if room is not None:
+            size: int | None = self._do.zstd_compress_into(data, level, checksum, room)
+            if size is not None:
+                return room[:size]
         packed: bytes | None = self._do.zstd_compress(data, level, checksum)
         return zstd.compress(data, level, checksum) if packed is None else packed
 

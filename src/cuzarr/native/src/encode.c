@@ -54,23 +54,37 @@ static Encoder *this_encoder(void) {
     return encoder;
 }
 
-const uint8_t *zstd_encode(const uint8_t *src, size_t size, int level, int checksum,
-                           size_t *encoded) {
+static size_t encode(Encoder *encoder, const uint8_t *src, size_t size, int level, int checksum,
+                     uint8_t *dst, size_t room) {
+    if (!encoder->context) encoder->context = codecs.zstd_encoder();
+    if (!encoder->context) return 0;
+    size_t encoded = 0;
+    int failed = codecs.zstd_set(encoder->context, LEVEL, level) > (size_t)-256 ||
+                 codecs.zstd_set(encoder->context, CHECKSUM, checksum) > (size_t)-256;
+    if (!failed) {
+        encoded = codecs.zstd_encode(encoder->context, dst, room, src, size);
+        failed = encoded > room;
+    }
+    if (failed) free_context(encoder);
+    return failed ? 0 : encoded;
+}
+
+size_t zstd_encode(const uint8_t *src, size_t size, int level, int checksum, uint8_t *dst,
+                   size_t room) {
+    Encoder *encoder = codecs.zstd_encode ? this_encoder() : NULL;
+    return encoder ? encode(encoder, src, size, level, checksum, dst, room) : 0;
+}
+
+const uint8_t *zstd_encode_kept(const uint8_t *src, size_t size, int level, int checksum,
+                                size_t *encoded) {
     Encoder *encoder = codecs.zstd_encode ? this_encoder() : NULL;
     if (!encoder) return NULL;
     size_t bound = codecs.zstd_bound(size);
     if (bound < size || bound > INT64_MAX) return NULL; /* an error is a small negative number */
-    if (!encoder->context) encoder->context = codecs.zstd_encoder();
     uint8_t *room = scratch_room(&encoder->room, (int64_t)bound);
-    if (!encoder->context || !room) return NULL;
-    int failed = codecs.zstd_set(encoder->context, LEVEL, level) > (size_t)-256 ||
-                 codecs.zstd_set(encoder->context, CHECKSUM, checksum) > (size_t)-256;
-    if (!failed) {
-        *encoded = codecs.zstd_encode(encoder->context, room, bound, src, size);
-        failed = *encoded > bound;
-    }
-    if (failed) free_context(encoder);
-    return failed ? NULL : room;
+    if (!room) return NULL;
+    *encoded = encode(encoder, src, size, level, checksum, room, bound);
+    return *encoded ? room : NULL;
 }
 
 void zstd_encoded_end(void) {

@@ -196,10 +196,14 @@ void zstd_context_free(void *context);
 int zstd_decode(const uint8_t *src, int64_t size, uint8_t *dst, int64_t dst_size, int64_t wanted);
 
 /* encode.c */
-/* Compress to memory of this thread, which stays until the next call or zstd_encoded_end(); NULL
- * when out of memory or without the functions. */
-const uint8_t *zstd_encode(const uint8_t *src, size_t size, int level, int checksum,
-                           size_t *encoded);
+/* Compress to one frame; its bytes, or 0 where they do not fit, out of memory, or without the
+ * functions. */
+size_t zstd_encode(const uint8_t *src, size_t size, int level, int checksum, uint8_t *dst,
+                   size_t room);
+/* The same in memory of this thread, which stays until the next call or zstd_encoded_end(), or
+ * NULL. */
+const uint8_t *zstd_encode_kept(const uint8_t *src, size_t size, int level, int checksum,
+                                size_t *encoded);
 void zstd_encoded_end(void); /* give back what is too large to keep */
 
 /* zstd.c */

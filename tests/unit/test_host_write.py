@@ -1,0 +1,279 @@
+"""Writing on the host: how chunks are built from the value, and who stores them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numcodecs
+import numpy as np
+import pytest
+
+import cuzarr
+from cuzarr import native
+from cuzarr.engine import write as engine_write
+from cuzarr.engine.pool import pool
+from cuzarr.errors import ChunkDecodeError, ChunkEncodeError, StoreError
+from cuzarr.host import gather, write_pass
+from cuzarr.host.native_zstd import Room
+from cuzarr.storage import LocalStore, MemoryStore
+from cuzarr.storage.base import BytesLike
+
+ZSTD = {"name": "zstd", "configuration": {"level": 1}}
+CRC32C = {"name": "crc32c"}
+BIG = 300_000  #: elements of a chunk of which each is a task of its own
+
+
+class Watched(LocalStore):
+    """Notes who stores what; a key in ``broken`` cannot be written."""
+
+    def __init__(self, root: Path, broken: str = "") -> None:
+        super().__init__(root)
+        self.broken = broken
+        self.sets: list[tuple[str, str]] = []
+        self.deletes: list[str] = []
+
+    def set_many(self, keys: Sequence[str], values: Sequence[BytesLike]) -> None:
+        for key, value in zip(keys, values, strict=True):
+            self.sets.append((key, threading.current_thread().name))
+            if key == self.broken:
+                raise StoreError(f"cannot write {key!r}")
+            super().set_many([key], [value])
+
+    def delete(self, keys: Any) -> None:
+        keys = list(keys)
+        self.deletes += keys
+        super().delete(keys)
+
+
+def noise(n: int, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).integers(0, 2**31, n, dtype=np.int32)
+
+
+@pytest.fixture
+def chunked(tmp_path: Path) -> tuple[Watched, cuzarr.Array]:
+    """Return a store and an array of 12 chunks in it."""
+    store = Watched(tmp_path / "store")
+    z = cuzarr.create_array(
+        store, shape=(12 * BIG,), chunks=(BIG,), dtype="i4", compressors=[ZSTD], device="cpu"
+    )
+    store.sets.clear()
+    return store, z
+
+
+def test_the_thread_that_encodes_a_file_stores_it(chunked: tuple[Watched, cuzarr.Array]) -> None:
+    store, z = chunked
+    value = noise(12 * BIG)
+    with cuzarr.config.set({"host.threads": 3}):
+        z[:] = value
+    assert sorted(key for key, _ in store.sets) == sorted(f"c/{i}" for i in range(12))
+    assert all(name.startswith("cuzarr") for _, name in store.sets)
+    np.testing.assert_array_equal(z[:], value)
+    for i in (0, 5, 11):
+        data = numcodecs.Zstd().decode(Path(store.root, f"c/{i}").read_bytes())
+        assert data == value[i * BIG : (i + 1) * BIG].tobytes()
+
+
+def test_tasks_that_follow_one_another_are_far_apart(
+    chunked: tuple[Watched, cuzarr.Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    class Noting:
+        def submit(self, task: Any, part: Any) -> Any:
+            order.append(part.requests.key(0))
+            return pool().submit(task, part)
+
+    monkeypatch.setattr(write_pass, "pool", Noting)
+    store, z = chunked
+    with cuzarr.config.set({"host.threads": 5}):
+        z[:] = noise(12 * BIG)
+    assert order == [f"c/{i}" for i in (0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11)]
+    assert len(list(store.list("c"))) == 12
+
+
+def test_chunks_of_nothing_but_fill_value_are_deleted(
+    chunked: tuple[Watched, cuzarr.Array],
+) -> None:
+    store, z = chunked
+    z[:] = 1
+    value = noise(12 * BIG).reshape(12, BIG)
+    value[::2] = 0
+    store.sets.clear()
+    z[:] = value.reshape(-1)
+    assert sorted(store.deletes) == sorted(f"c/{i}" for i in range(0, 12, 2))
+    assert sorted(key for key, _ in store.sets) == sorted(f"c/{i}" for i in range(1, 12, 2))
+    assert sorted(store.list("c")) == sorted(f"c/{i}" for i in range(1, 12, 2))
+    np.testing.assert_array_equal(z[:], value.reshape(-1))
+
+
+def test_shards_and_other_stores_are_left_to_the_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[str] = []
+    kept = engine_write._Storing.store
+
+    def store(self: Any, keys: list[str], values: Any, release: Any) -> None:
+        stored.extend(key for key, value in zip(keys, values, strict=True) if value is not None)
+        kept(self, keys, values, release)
+
+    monkeypatch.setattr(engine_write._Storing, "store", store)
+    value = noise(4 * BIG)
+    for place, shards in ((LocalStore(tmp_path / "a"), (2 * BIG,)), (MemoryStore(), None)):
+        stored.clear()
+        z = cuzarr.create_array(
+            place, shape=(4 * BIG,), chunks=(BIG,), shards=shards, dtype="i4",
+            compressors=[ZSTD], device="cpu",
+        )  # fmt: skip
+        z[:] = value
+        assert stored == [f"c/{i}" for i in range(2 if shards else 4)]
+        np.testing.assert_array_equal(z[:], value)
+
+
+@pytest.mark.parametrize("codecs", [[ZSTD, ZSTD], [ZSTD, CRC32C], [ZSTD, ZSTD, CRC32C]])
+@pytest.mark.parametrize("chunk", [BIG, 1000])
+def test_frames_in_the_room_of_a_thread(tmp_path: Path, codecs: Any, chunk: int) -> None:
+    """Frames of any size after frames of any other: long, short, and longer than their content."""
+    value = noise(10 * chunk, 3)
+    value[chunk : 3 * chunk] = 7
+    value[4 * chunk : 5 * chunk] //= 2**20
+    z = cuzarr.create_array(
+        LocalStore(tmp_path), shape=value.shape, chunks=(chunk,), dtype="i4", compressors=codecs,
+        device="cpu",
+    )  # fmt: skip
+    with cuzarr.config.set({"host.threads": 2}):
+        for turn in range(2):
+            z[:] = value[::-1] if turn else value
+            np.testing.assert_array_equal(z[:], value[::-1] if turn else value)
+    assert z[9 * chunk] == value[chunk - 1]
+    z[9 * chunk] = 5  # a single chunk, in part
+    assert (z[9 * chunk], z[9 * chunk + 1]) == (5, value[chunk - 2])
+
+
+def test_the_room_is_kept_until_it_is_too_small() -> None:
+    room = Room()
+    first = room.of(1000)
+    assert len(first) >= 1000 + 1000 // 256 + 64
+    assert room.of(999) is first
+    assert len(room.of(5000)) > 5000
+    others: list[int] = []
+    thread = threading.Thread(target=lambda: others.append(len(room.of(10))))
+    thread.start()
+    thread.join()
+    assert others == [10 + 64]  # another thread has its own
+
+
+def test_a_chunk_that_cannot_be_stored_ends_the_write(tmp_path: Path) -> None:
+    store = Watched(tmp_path, broken="c/3")
+    z = cuzarr.create_array(
+        store, shape=(40 * BIG,), chunks=(BIG,), dtype="i4", compressors=[ZSTD], device="cpu"
+    )
+    store.sets.clear()
+    with (
+        cuzarr.config.set({"host.threads": 2}),
+        pytest.raises(StoreError, match="cannot write 'c/3'"),
+    ):
+        z[:] = noise(40 * BIG)
+    seen = len(store.sets)
+    assert seen < 40
+    found = sorted(store.list("c"))
+    assert "c/3" not in found
+    assert sorted(store.list("c")) == found  # nothing goes on behind the error
+    assert len(store.sets) == seen
+    assert not [key for key in store.list() if "partial" in key]
+
+
+def test_what_cannot_be_read_is_not_overwritten(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    z = cuzarr.create_array(
+        store, shape=(3 * BIG,), chunks=(BIG,), dtype="i4", compressors=[ZSTD], device="cpu"
+    )
+    z[:] = noise(3 * BIG)
+    store.set("c/2", b"nonsense")
+    with pytest.raises(ChunkDecodeError, match="'c/2'"):
+        z[5 : 2 * BIG + 5] = 1
+    assert store.get("c/2") == b"nonsense"
+    z[2 * BIG :] = 1  # the whole of it needs no reading
+    assert (z[2 * BIG :] == 1).all()
+
+
+def test_a_codec_that_fails_names_the_chunk(
+    chunked: tuple[Watched, cuzarr.Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, z = chunked
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(native, "zstd_compress", fail)
+    with pytest.raises(ChunkEncodeError, match="'c/0': zstd: no luck"):
+        z[:] = 1
+    assert not list(store.list("c"))
+
+
+VALUES: list[tuple[str, Any]] = [
+    ("same", lambda v: v),
+    ("swapped", lambda v: v.astype(v.dtype.newbyteorder())),
+    ("wider", lambda v: v.astype("f8" if v.dtype.kind == "f" else "i8")),
+    ("negative strides", lambda v: np.ascontiguousarray(v[::-1, ::-1])[::-1, ::-1]),
+    ("columns", np.asfortranarray),
+    ("every second", lambda v: np.repeat(v, 2, axis=1)[:, ::2]),
+    ("read-only", lambda v: np.frombuffer(v.tobytes(), v.dtype).reshape(v.shape)),
+    ("unaligned", lambda v: np.frombuffer(b"x" + v.tobytes(), v.dtype, offset=1).reshape(v.shape)),
+]
+
+
+@pytest.mark.parametrize("dtype", ["i4", ">i4", "f2", "c16", "M8[s]", "S5", "U3", "V7", "i2,f8"])
+@pytest.mark.parametrize("change", [c for _, c in VALUES], ids=[n for n, _ in VALUES])
+def test_any_value_is_written_as_numpy_assigns_it(
+    dtype: str, change: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The native copy and that of NumPy give the same chunks, for every kind of selection."""
+    kind = np.dtype(dtype)
+    if change is VALUES[2][1] and kind.kind not in "if":
+        pytest.skip("there is no wider form of it")
+    raw = np.random.default_rng(1).integers(65, 90, 600 * kind.itemsize, np.uint8)
+    if kind.kind == "U":
+        raw = np.frombuffer("".join(map(chr, raw[:1800])).encode("utf-32-le"), np.uint8)
+    source = np.frombuffer(raw.tobytes(), kind).reshape(20, 30)
+    value = change(source)
+    rows, columns = np.array([17, 3, 4, 12]), np.array([1, 29, 8])
+    whole, mask = np.s_[:, :], source.view(np.uint8).reshape(20, 30, -1)[..., 0] % 3 == 0
+    found = []
+    for have in (True, False):
+        monkeypatch.setattr(native, "HAVE_NATIVE", have and native.HAVE_NATIVE)
+        z = cuzarr.create_array(
+            MemoryStore(), shape=(20, 30), chunks=(7, 8), dtype=kind, fill_value=None,
+            zarr_format=2, compressors=None, device="cpu",
+        )  # fmt: skip
+        z[whole] = value
+        z[2:19:3, 28:1:-1] = value[:6, 1:28]
+        z.oindex[rows, columns] = value[4:8, 3:6]
+        z.vindex[rows[:3], columns] = value[5, 7:10]
+        z.vindex[mask] = value[mask][::-1]
+        z[0] = value[5, 5]
+        found.append(z[...])
+    expected = source.copy()
+    expected[2:19:3, 28:1:-1] = source[:6, 1:28]
+    expected[np.ix_(rows, columns)] = source[4:8, 3:6]
+    expected[rows[:3], columns] = source[5, 7:10]
+    expected[mask] = source[mask][::-1]
+    expected[0] = source[5, 5]
+    for array in found:
+        np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "chunk", "same"),
+    [
+        ("i4", "i4", True), ("<i4", ">i4", True), ("i4", "u4", False), ("i4", "i8", False),
+        ("M8[s]", "M8[ms]", False), ("U3", "<U3", True), (">U3", "<U3", False),
+        ("O", "O", False), ("S0", "S0", False), ("i2,f8", "i2,f8", True),
+    ],
+)  # fmt: skip
+def test_what_the_native_code_copies(value: str, chunk: str, same: bool) -> None:
+    assert gather._same(np.dtype(value), np.dtype(chunk)) is same
+    text = np.dtypes.StringDType()
+    assert not gather._same(text, text)
