@@ -86,6 +86,8 @@ CASES = {
         Case("open-v2", "v2-blosc-1m", "open", f"{OPENS} opens of the v2 array"),
         Case("open-shards", "v3-shards", "open", f"{OPENS} opens of the sharded array"),
         Case("write-zstd", "v3-zstd-1m", "write", "write v3 zstd, 1 MiB chunks"),
+        Case("write-64k", "v3-blosc-64k", "write", "write v3 Blosc-zstd, 64 KiB chunks"),
+        Case("write-shards", "v3-shards", "write", "write v3 64 KiB zstd chunks in 16 MiB shards"),
     )
 }
 

@@ -35,6 +35,7 @@ run tests/asan/fuzz_native.py 0
 run -m pytest -q -p no:cacheprovider --noconftest -k "not twin" \
     tests/contract/test_native_files.py tests/contract/test_native_copy.py \
     tests/contract/test_native_decode.py tests/contract/test_native_streams.py \
-    tests/contract/test_native_wave.py tests/contract/test_native_encode.py
+    tests/contract/test_native_wave.py tests/contract/test_native_encode.py \
+    tests/contract/test_native_write.py
 run tests/asan/fuzz_native.py "$count"
 run tests/asan/fuzz_wave.py "$count"

@@ -27,8 +27,8 @@ from cuzarr.storage import LocalStore, MemoryStore
 from tests.devices import to_numpy
 
 DTYPES = ("i4", "f4", "c8", "?", "i1", "u1", "i2", "u2", "u4", "i8", "u8", "f2", "f8", "c16")
-CALLS = ("blosc_streams", "codecs_available", "decode_batch", "format_keys", "read_files",
-         "read_wave", "zstd_frames")  # fmt: skip
+CALLS = ("blosc_streams", "codecs_available", "decode_batch", "encoders_available", "format_keys",
+         "read_files", "read_wave", "zstd_frames")  # fmt: skip
 _names = itertools.count()
 
 

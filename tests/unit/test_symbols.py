@@ -95,6 +95,13 @@ def test_a_zstd_context_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> 
     assert not symbols._zstd_encodes(Library(0))
 
 
+@pytest.mark.parametrize("packed", [0, -1, 16, 40, 10_000])
+def test_a_blosc_that_makes_no_container(packed: int) -> None:
+    library = Library(0)
+    library.functions["blosc_compress_ctx"] = _function(packed)
+    assert not symbols._blosc_encodes(library)
+
+
 def test_a_zstd_context_that_does_nothing_right() -> None:
     assert not symbols._zstd_steps_work(Library(3))
     assert not symbols._zstd_encodes(Library(3))

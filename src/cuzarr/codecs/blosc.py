@@ -76,17 +76,22 @@ class BloscCodec(BytesBytesCodec):
         raw = np.frombuffer(data, np.uint8)
         if raw.nbytes == 0:
             return _empty_container(self.typesize or itemsize)
-        typesize = self.typesize or itemsize
-        if typesize > 255 or raw.nbytes % typesize:
-            typesize = 1
-        shuffle = _SHUFFLES[self.shuffle]
-        if shuffle == -1:
-            shuffle = 2 if typesize == 1 else 1
+        typesize, shuffle = self.elements(raw.nbytes, itemsize)
         items = raw.view(f"V{typesize}")
         packed: bytes = blosc.compress(
             items, self.cname.encode(), self.clevel, shuffle, self.blocksize
         )
         return packed
+
+    def elements(self, nbytes: int, itemsize: int) -> tuple[int, int]:
+        """Return the typesize for so many bytes, and the number of the shuffle."""
+        typesize = self.typesize or itemsize
+        if typesize > 255 or nbytes % typesize:
+            typesize = 1
+        shuffle = _SHUFFLES[self.shuffle]
+        if shuffle == -1:
+            shuffle = 2 if typesize == 1 else 1
+        return typesize, shuffle
 
     def decode(self, data: Bytes, size: int | None, out: npt.NDArray[np.uint8] | None) -> Bytes:
         """Decompress after checking the header and the block table against the bytes given."""

@@ -18,9 +18,8 @@ from cuzarr.engine.batch import Job, Wave
 from cuzarr.errors import ChunkEncodeError
 from cuzarr.host.copy import gather_row
 from cuzarr.host.fetch import fetch_run
-from cuzarr.host.layout import swap_unit
+from cuzarr.host.layout import moves_bytes, swap_unit
 
-_SWAPPED = "iufcmM"  #: kinds whose elements differ by the order of their bytes alone
 _HEADERS = 4096  #: bytes that a container may add to a chunk
 
 
@@ -38,7 +37,9 @@ class Gather:
     def __init__(self, job: Job, value: npt.NDArray[Any], fill: Any) -> None:
         self.job, self.value, self.fill = job, value, fill
         chunk = job.chain.chunk
-        self.native = native.HAVE_NATIVE and job.fields is None and _same(value.dtype, chunk.dtype)
+        self.native = (
+            native.HAVE_NATIVE and job.fields is None and moves_bytes(value.dtype, chunk.dtype)
+        )
         if self.native:
             self._address, self._strides = value.ctypes.data, np.array(value.strides, np.int64)
             self._swap = swap_unit(chunk.dtype, value.dtype)
@@ -102,10 +103,3 @@ class Gather:
             first + nbytes * np.arange(len(rows), dtype=np.uint64), np.array(strides, np.int64),
             self._address, self._strides, dtype.itemsize, self._swap, bytes(dtype.itemsize),
         )  # fmt: skip
-
-
-def _same(value: np.dtype[Any], chunk: np.dtype[Any]) -> bool:
-    """Whether elements of both are the same bytes, but for the order that machines give them."""
-    if chunk.hasobject or chunk.kind == "T" or chunk.itemsize == 0:
-        return False
-    return value == chunk or (chunk.kind in _SWAPPED and value.newbyteorder() == chunk)

@@ -19,6 +19,7 @@ from cuzarr.engine.report import PlacementRecord
 from cuzarr.native.tables import Lists, WaveChunks
 from cuzarr.plan.chunk_plan import Int64, PlanRows
 
+_SWAPPED = "iufcmM"  #: kinds whose elements differ by the order of their bytes alone
 _MOST_BYTES = 2**61  #: more has no room in the columns of the native code
 
 
@@ -134,3 +135,10 @@ def swap_unit(stored: np.dtype[Any], wanted: np.dtype[Any]) -> int:
     if stored == wanted:
         return 0
     return stored.itemsize // 2 if stored.kind == "c" else stored.itemsize
+
+
+def moves_bytes(value: np.dtype[Any], stored: np.dtype[Any]) -> bool:
+    """Whether to store elements is to move bytes, or to reverse them, with no conversion."""
+    if stored.hasobject or stored.kind == "T" or stored.itemsize == 0:
+        return False
+    return value == stored or (stored.kind in _SWAPPED and value.newbyteorder() == stored)

@@ -1,31 +1,50 @@
 """Writing on the host.
 
-1. ``gather`` starts tasks over runs of chunks, which are built from the value (``host.gather``).
-2. Each task encodes its chunks with the codec chain; ``encode`` collects the results, while the
-   tasks of the next wave are there to be taken.
+1. Chunks that are files and overwritten completely are done by one native call
+   (``host.native_write``), where it knows the codecs.
+2. For all others ``gather`` starts tasks over runs of chunks, which are built from the value
+   (``host.gather``). Each encodes its chunks with the codec chain; ``encode`` collects the results,
+   while the tasks of the next wave are there to be taken.
 3. Where the store keeps files, a task also stores each chunk, which is still in cache then.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cuzarr.codecs.base import Bytes
+from cuzarr.config import config
 from cuzarr.engine.batch import EncodedWave, Job, Wave
 from cuzarr.engine.pool import abandon, pool, threads
 from cuzarr.host.gather import Gather
 from cuzarr.host.layout import host_records
+from cuzarr.host.native_write import native_write
 from cuzarr.host.native_zstd import with_native_zstd
 from cuzarr.storage.base import FileSource
 
 _WAVE_BYTES = 32 * 2**20  #: decoded bytes that are encoded before they are stored
+_CALL_BYTES = 2**28  #: decoded bytes per native call
 _STORED = b""  #: what is left of a chunk that its task has stored
 Encoded = list[Bytes | None]
-Gathered = tuple[Wave, Encoded, list[Future[Encoded]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    """A wave under way: its rows that tasks do, what is known already of those, and the tasks.
+
+    ``empty`` are rows that are to be deleted; all others are stored.
+    """
+
+    wave: Wave
+    rest: npt.NDArray[np.int64]
+    empty: npt.NDArray[np.int64]
+    values: Encoded
+    futures: list[Future[Encoded]]
 
 
 class HostWritePass:
@@ -42,7 +61,10 @@ class HostWritePass:
         self.job, self.write_empty_chunks = job, write_empty_chunks
         self.chunk_bytes = max(job.chain.chunk.nbytes, 1)
         self._threads = threads()
-        self.wave_chunks = max(4 * self._threads, _WAVE_BYTES // self.chunk_bytes)
+        self._native = native_write(job, value, write_empty_chunks, self._threads)
+        wave_bytes = _WAVE_BYTES if self._native is None else _CALL_BYTES
+        wave_chunks = min(config.get("host.wave_chunks"), wave_bytes // self.chunk_bytes)
+        self.wave_chunks = max(4 * self._threads, wave_chunks)
         self._files = isinstance(job.store, FileSource)
         self._kept = with_native_zstd(job.chain)
         self._passing = with_native_zstd(job.chain, passing=True)
@@ -52,35 +74,29 @@ class HostWritePass:
         self._fill: Any = np.array(job.fill_value, job.chain.chunk.dtype)[()]
         self._gather = Gather(job, value, self._fill)
 
-    def gather(self, wave: Wave) -> Gathered:
-        """Start the tasks of a wave; what is one task is done at once.
-
-        Threads take chunks that are far apart: files are seldom made in one directory at a time,
-        which would make them wait for each other.
-        """
+    def gather(self, wave: Wave) -> _Gathered:
+        """Write what the native code can, and start the tasks of what it cannot."""
         n = len(wave)
         self._chunks += n
-        run = min(max(1, 2**20 // self.chunk_bytes), -(-n // self._threads))
-        if run >= n:
-            return wave, self._run(wave), []
-        parts = [wave.take(slice(first, first + run)) for first in range(0, n, run)]
-        apart = -(-len(parts) // self._threads)
-        order = [i for first in range(apart) for i in range(first, len(parts), apart)]
-        started = {i: pool().submit(self._run, parts[i]) for i in order}
-        futures = [started[i] for i in range(len(parts))]
-        self._running += futures
-        return wave, [], futures
+        rest, empty = np.arange(n), np.zeros(0, np.int64)
+        if self._native is not None and wave.inner is None:
+            rest, empty = self._native.write(wave)
+        values, futures = self._start(wave if len(rest) == n else wave.take(rest))
+        return _Gathered(wave, rest, empty, values, futures)
 
-    def encode(self, gathered: Gathered) -> EncodedWave:
+    def encode(self, gathered: _Gathered) -> EncodedWave:
         """Wait for the tasks of a wave, and return what is left to do; raises the first error."""
-        wave, values, futures = gathered
+        wave, futures = gathered.wave, gathered.futures
         wait(futures, return_when=FIRST_EXCEPTION)  # one by one would wake this thread for each
-        values = values + [value for future in futures for value in future.result()]
+        values = gathered.values + [value for future in futures for value in future.result()]
         del self._running[: len(futures)]
-        if self._stores(wave):
-            empty = np.array([i for i, value in enumerate(values) if value is None], np.int64)
-            return EncodedWave(wave.take(empty), [None] * len(empty))
-        return EncodedWave(wave, values)
+        if not self._stores(wave):
+            return EncodedWave(wave, values)
+        found = [
+            i for i, value in zip(gathered.rest.tolist(), values, strict=True) if value is None
+        ]
+        empty = np.sort(np.append(gathered.empty, np.array(found, np.int64)))
+        return EncodedWave(wave.take(empty), [None] * len(empty))
 
     def finish(self) -> None:
         """Say where the steps ran; ``encode`` has waited for everything."""
@@ -89,6 +105,24 @@ class HostWritePass:
     def abort(self) -> None:
         """End the tasks of all waves."""
         abandon(self._running)
+
+    def _start(self, wave: Wave) -> tuple[Encoded, list[Future[Encoded]]]:
+        """Start the tasks of a wave; what is one task is done at once.
+
+        Threads take chunks that are far apart: files are seldom made in one directory at a time,
+        which would make them wait for each other.
+        """
+        n = len(wave)
+        run = min(max(1, 2**20 // self.chunk_bytes), -(-n // self._threads))
+        if run >= n:
+            return self._run(wave) if n else [], []
+        parts = [wave.take(slice(first, first + run)) for first in range(0, n, run)]
+        apart = -(-len(parts) // self._threads)
+        order = [i for first in range(apart) for i in range(first, len(parts), apart)]
+        started = {i: pool().submit(self._run, parts[i]) for i in order}
+        futures = [started[i] for i in range(len(parts))]
+        self._running += futures
+        return [], futures
 
     def _stores(self, wave: Wave) -> bool:
         """Whether the tasks store what they have encoded: files that are one chunk each."""

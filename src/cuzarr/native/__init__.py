@@ -1,7 +1,8 @@
 """Batched work below the GIL: file reads, chunk keys, strided copies, decoding.
 
 1. ``_native`` is a small optional C extension (abi3); ``twin`` does the same in Python and NumPy.
-   They give the same results: the twin is the oracle of the tests and the fallback.
+   They give the same results: the twin is the oracle of the tests and the fallback. Only
+   ``write_wave`` has no twin: without the extension the chunks are encoded one by one.
 2. This module picks one: the extension where it was built, the twin where it was not or where
    ``CUZARR_NATIVE=0`` is set in the environment. ``HAVE_NATIVE`` says which.
 3. One call handles a whole run of chunks and releases the GIL once: Python work per chunk is what
@@ -15,31 +16,31 @@ from types import ModuleType
 
 from cuzarr.native import symbols, tables, twin
 from cuzarr.native.calls import Calls
-from cuzarr.native.tables import BloscStreams, DecodeStatus, WaveChunks, ZstdFrames
+from cuzarr.native.tables import BloscStreams, DecodeStatus, WaveChunks, WriteChunks, ZstdFrames
 
 extension: ModuleType | None
 try:
     from cuzarr.native import _native as extension
 except ImportError:  # not built: no C compiler, or not a POSIX system
     extension = None
-if not all(hasattr(extension, name) for name in twin.__all__):
+if not all(hasattr(extension, name) for name in (*twin.__all__, "write_wave")):
     extension = None  # built from older sources, where the package runs from its source tree
 
 
 def native_calls(module: ModuleType) -> Calls:
     """Return the functions over the C extension; its codecs are found at the first decoding."""
 
-    def prepare() -> frozenset[str]:
+    def prepare() -> tuple[frozenset[str], frozenset[str]]:
         functions = symbols.find_functions()
         module.set_codecs(*functions.addresses())
-        return functions.codecs
+        return functions.codecs, functions.encoders
 
     return Calls(module, prepare)
 
 
 def twin_calls() -> Calls:
     """Return the functions over the Python twin."""
-    return Calls(twin, lambda: frozenset(tables.CODECS))
+    return Calls(twin, lambda: (frozenset(tables.CODECS), frozenset()))
 
 
 _wanted = os.environ.get("CUZARR_NATIVE", "1") != "0"
@@ -52,11 +53,13 @@ copy_rows = calls.copy_rows
 copy_values = calls.copy_values
 crc32c = calls.crc32c
 decode_batch = calls.decode_batch
+encoders_available = calls.encoders_available
 find_values = calls.find_values
 format_keys = calls.format_keys
 read_files = calls.read_files
 read_wave = calls.read_wave
 value_addresses = calls.value_addresses
+write_wave = calls.write_wave
 zstd_compress = calls.zstd_compress
 zstd_frames = calls.zstd_frames
 
@@ -65,6 +68,7 @@ __all__ = [
     "BloscStreams",
     "DecodeStatus",
     "WaveChunks",
+    "WriteChunks",
     "ZstdFrames",
     "blosc_streams",
     "codecs_available",
@@ -72,11 +76,13 @@ __all__ = [
     "copy_values",
     "crc32c",
     "decode_batch",
+    "encoders_available",
     "find_values",
     "format_keys",
     "read_files",
     "read_wave",
     "value_addresses",
+    "write_wave",
     "zstd_compress",
     "zstd_frames",
 ]

@@ -40,6 +40,22 @@ def read_wave(
     statuses: Any,
     /,
 ) -> None: ...
+def write_wave(
+    root: bytes,
+    keys: bytes,
+    offsets: Any,
+    temporary: bytes,
+    codec: int,
+    crc32c: bool,
+    nbytes: int,
+    shape: Any,
+    parameters: tuple[int | str, ...],
+    rows: tuple[Any, ...],
+    write_empty: bool,
+    threads: int,
+    statuses: Any,
+    /,
+) -> None: ...
 def set_codecs(
     lz4: int,
     lz4_partial: int,
@@ -57,6 +73,7 @@ def set_codecs(
     zstd_set: int,
     zstd_bound: int,
     zstd_encode: int,
+    blosc_encode: int,
     /,
 ) -> None: ...
 def decode_batch(

@@ -6,14 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from threading import Lock
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from numcodecs import zstd
 
+from cuzarr.native.columns import int64, path, row_columns, uint64
+from cuzarr.native.encode_calls import EncodeCalls
 from cuzarr.native.tables import (
     CODECS,
     BloscStreams,
@@ -30,31 +28,8 @@ from cuzarr.native.tables import (
 )
 
 
-class Calls:
-    """One implementation of the native functions.
-
-    Parameters
-    ----------
-    implementation : module
-        ``cuzarr.native._native`` or ``cuzarr.native.twin``.
-    prepare : callable
-        Returns the codecs that ``decode_batch`` of this implementation can run; called once,
-        before the first decoding.
-    """
-
-    def __init__(self, implementation: Any, prepare: Callable[[], frozenset[str]]) -> None:
-        self._do = implementation
-        self._prepare = prepare
-        self._available: frozenset[str] | None = None
-        self._lock = Lock()
-
-    def codecs_available(self) -> frozenset[str]:
-        """Return the names that :meth:`decode_batch` accepts."""
-        if self._available is None:
-            with self._lock:
-                if self._available is None:
-                    self._available = self._prepare()
-        return self._available
+class Calls(EncodeCalls):
+    """One implementation of the native functions."""
 
     def read_files(
         self,
@@ -102,8 +77,8 @@ class Calls:
         positions, sizes = np.empty(n, np.int64), np.empty(n, np.int64)
         statuses = np.empty(n, np.int32)
         used: int = self._do.read_files(
-            _path(root), keys, _int64("offsets", offsets), _int64("starts", starts),
-            _int64("lengths", lengths), slab, max(int(threads), 1), positions, sizes, statuses,
+            path(root), keys, int64("offsets", offsets), int64("starts", starts),
+            int64("lengths", lengths), slab, max(int(threads), 1), positions, sizes, statuses,
         )  # fmt: skip
         return positions, sizes, statuses, used
 
@@ -132,7 +107,7 @@ class Calls:
             raise ValueError(f"encoding: expected 'default' or 'v2', found {encoding!r}")
         if separator not in ("/", "."):
             raise ValueError(f"separator: expected '/' or '.', found {separator!r}")
-        coords = _int64("coords", coords)
+        coords = int64("coords", coords)
         if coords.ndim != 2:
             raise ValueError(f"coords: expected (n, d), found {coords.ndim} dimensions")
         n, d = coords.shape
@@ -185,8 +160,8 @@ class Calls:
             One item, in the byte order of the array.
         """
         self._do.copy_rows(
-            scatter, _uint64("chunk_ptrs", chunk_ptrs),
-            _rows(start, count, out, step, lists, chunk_strides, array_ptr, array_strides,
+            scatter, uint64("chunk_ptrs", chunk_ptrs),
+            row_columns(start, count, out, step, lists, chunk_strides, array_ptr, array_strides,
                   itemsize, swap_unit, fill),
         )  # fmt: skip
 
@@ -243,15 +218,15 @@ class Calls:
             raise ValueError(f"codec: {chunks.codec!r} is not available here")
         statuses = np.empty(len(present), np.int32)
         if len(source) == 2:
-            columns: tuple[Any, ...] = (_uint64("ptrs", source[0]), _int64("sizes", source[1]))
+            columns: tuple[Any, ...] = (uint64("ptrs", source[0]), int64("sizes", source[1]))
         else:
-            columns = (_path(source[0]), source[1], *map(_int64, _RANGES, source[2:]))
+            columns = (path(source[0]), source[1], *map(int64, _RANGES, source[2:]))
         self._do.read_wave(
             columns, present if present.flags.c_contiguous else present.copy(),
             CODECS.index(chunks.codec), chunks.crc32c, chunks.nbytes, chunks.limit, chunks.shape,
-            _rows(start, count, out, step, lists, chunks.strides, array_ptr, array_strides,
+            row_columns(start, count, out, step, lists, chunks.strides, array_ptr, array_strides,
                   chunks.itemsize, chunks.swap_unit, chunks.fill),
-            None if first is None else _int64("first", first), max(threads, 1), statuses,
+            None if first is None else int64("first", first), max(threads, 1), statuses,
         )  # fmt: skip
         return statuses
 
@@ -300,13 +275,13 @@ class Calls:
         """
         if codec not in self.codecs_available():
             raise ValueError(f"codec: {codec!r} is not available here")
-        src_ptrs = _uint64("src_ptrs", src_ptrs)
+        src_ptrs = uint64("src_ptrs", src_ptrs)
         if statuses is None:
             statuses = np.empty(len(src_ptrs), np.int32)
         self._do.decode_batch(
-            CODECS.index(codec), crc32c, src_ptrs, _int64("src_sizes", src_sizes),
-            _uint64("dst_ptrs", dst_ptrs), int(dst_size),
-            None if lo is None else _int64("lo", lo), None if hi is None else _int64("hi", hi),
+            CODECS.index(codec), crc32c, src_ptrs, int64("src_sizes", src_sizes),
+            uint64("dst_ptrs", dst_ptrs), int(dst_size),
+            None if lo is None else int64("lo", lo), None if hi is None else int64("hi", hi),
             statuses,
         )  # fmt: skip
         return statuses
@@ -331,7 +306,7 @@ class Calls:
             Columns do not fit together, or the chunks changed during the call.
         """
         n = len(ptrs)
-        ptrs, sizes = _uint64("ptrs", ptrs), _int64("sizes", sizes)
+        ptrs, sizes = uint64("ptrs", ptrs), int64("sizes", sizes)
         statuses, form, shuffle = (np.empty(n, np.int32) for _ in range(3))
         counts, typesize, blocksize = (np.empty(n, np.int64) for _ in range(3))
         memcpyed = np.empty(n, np.bool_)
@@ -368,7 +343,7 @@ class Calls:
         n = len(ptrs)
         statuses = np.empty(n, np.int32)
         columns = [np.empty(n, np.int64) for _ in range(6)]
-        self._do.zstd_frames(_uint64("ptrs", ptrs), _int64("sizes", sizes), statuses, *columns)
+        self._do.zstd_frames(uint64("ptrs", ptrs), int64("sizes", sizes), statuses, *columns)
         return ZstdFrames(statuses, *columns)
 
     def find_values(
@@ -396,8 +371,8 @@ class Calls:
         """
         pointers, sizes, statuses = _addresses(len(starts))
         owners = self._do.find_values(
-            mapping, keys, _int64("offsets", offsets), _int64("starts", starts),
-            _int64("lengths", lengths), pointers, sizes, statuses,
+            mapping, keys, int64("offsets", offsets), int64("starts", starts),
+            int64("lengths", lengths), pointers, sizes, statuses,
         )  # fmt: skip
         return owners, pointers, sizes, statuses
 
@@ -428,32 +403,9 @@ class Calls:
             A value reaches outside the slab.
         """
         self._do.copy_values(
-            _uint64("pointers", pointers), _int64("sizes", sizes),
-            _int64("positions", positions), slab, max(int(threads), 1),
+            uint64("pointers", pointers), int64("sizes", sizes),
+            int64("positions", positions), slab, max(int(threads), 1),
         )  # fmt: skip
-
-    def zstd_compress(
-        self, data: Buffer, level: int, *, checksum: bool = False, room: memoryview | None = None
-    ) -> bytes | memoryview:
-        """Compress contiguous bytes to one zstd frame that states its content size.
-
-        Parameters
-        ----------
-        data : bytes-like
-        level : int
-            -131072 to 22; 0 is the library's default.
-        checksum : bool
-            Whether the frame ends with a checksum of its content.
-        room : writable memoryview of bytes, or None
-            Memory for the frame, which is then returned as a part of it, where it is large enough.
-        """
-        self.codecs_available()
-        if room is not None:
-            size: int | None = self._do.zstd_compress_into(data, level, checksum, room)
-            if size is not None:
-                return room[:size]
-        packed: bytes | None = self._do.zstd_compress(data, level, checksum)
-        return zstd.compress(data, level, checksum) if packed is None else packed
 
     def crc32c(self, data: Buffer) -> int:
         """Return the CRC-32C (Castagnoli) of contiguous bytes."""
@@ -464,36 +416,5 @@ class Calls:
 _RANGES = ("offsets", "starts", "lengths")
 
 
-def _path(root: str | bytes) -> bytes:
-    return root if isinstance(root, bytes) else str(root).encode("utf-8", "surrogateescape")
-
-
-def _rows(
-    start: Int64, count: Int64, out: Int64, step: Int64, lists: Lists, chunk_strides: Int64,
-    array_ptr: int, array_strides: Int64, itemsize: int, swap_unit: int, fill: bytes,
-) -> tuple[Any, ...]:  # fmt: skip
-    return (
-        _int64("start", start), _int64("count", count), _int64("out", out), _int64("step", step),
-        tuple(
-            None if pair is None else (_int64("index", pair[0]), _int64("out_index", pair[1]))
-            for pair in lists
-        ),
-        _int64("chunk_strides", chunk_strides), int(array_ptr),
-        _int64("array_strides", array_strides), int(itemsize), int(swap_unit), fill,
-    )  # fmt: skip
-
-
 def _addresses(n: int) -> tuple[UInt64, Int64, Int32]:
     return np.empty(n, np.uint64), np.empty(n, np.int64), np.empty(n, np.int32)
-
-
-def _int64(name: str, column: npt.NDArray[Any]) -> Int64:
-    if column.dtype != np.int64:
-        raise TypeError(f"{name}: expected items of type int64, found {column.dtype}")
-    return column if column.flags.c_contiguous else np.ascontiguousarray(column)
-
-
-def _uint64(name: str, column: npt.NDArray[Any]) -> UInt64:
-    if column.dtype != np.uint64:
-        raise TypeError(f"{name}: expected items of type uint64, found {column.dtype}")
-    return column if column.flags.c_contiguous else np.ascontiguousarray(column)

@@ -43,6 +43,7 @@ class Functions:
     zstd_set: int = 0
     zstd_bound: int = 0
     zstd_encode: int = 0
+    blosc_encode: int = 0
 
     def addresses(self) -> tuple[int, ...]:
         """Return them in the order of ``set_codecs``."""
@@ -57,6 +58,16 @@ class Functions:
         if self.zstd:
             found.add("zstd")
         if self.lz4 and self.zstd and self.blosclz and self.zlib:
+            found.add("blosc")
+        return frozenset(found)
+
+    @property
+    def encoders(self) -> frozenset[str]:
+        """Codecs of ``write_wave`` that they make possible."""
+        found = {"raw"}
+        if self.zstd_encode:
+            found.add("zstd")
+        if self.blosc_encode:
             found.add("blosc")
         return frozenset(found)
 
@@ -84,6 +95,8 @@ def find_functions() -> Functions:
                 found["zstd_continue"] = _address(library, "ZSTD_decompressContinue")
         if "blosclz" not in found and _blosclz_works(library):
             found["blosclz"] = _address(library, "blosclz_decompress")
+        if "blosc_encode" not in found and _blosc_encodes(library):
+            found["blosc_encode"] = _address(library, "blosc_compress_ctx")
         if "zlib" not in found and _zlib_works(library):
             found["zlib"] = _address(library, "uncompress")
     newest = 0
@@ -230,6 +243,28 @@ def _zstd_encodes(library: ctypes.CDLL) -> bool:
     frame = out.raw[: min(packed, room)]
     # one segment, a checksum, one byte of content size (RFC 8878, section 3.1.1.1)
     return frame[:6] == bytes.fromhex("28b52ffd 24") + bytes([len(_TEXT)])
+
+
+def _blosc_encodes(library: ctypes.CDLL) -> bool:
+    """Whether it makes a container of the header that it should (README_CHUNK_FORMAT)."""
+    try:
+        function = library["blosc_compress_ctx"]
+    except AttributeError:
+        return False
+    pointer, size, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    function.argtypes = (
+        number, number, size, size, ctypes.c_char_p, pointer, size, ctypes.c_char_p, size, number,
+    )  # fmt: skip
+    data = _TEXT * 8
+    out = ctypes.create_string_buffer(len(data) + 16)
+    packed = function(5, 0, 1, len(data), data, out, len(data) + 16, b"blosclz", 0, 1)
+    header = out.raw[:16]
+    return (
+        16 < packed <= len(data) + 16
+        and (header[0], header[3]) == (2, 1)
+        and int.from_bytes(header[4:8], "little") == len(data)
+        and int.from_bytes(header[12:16], "little") == packed
+    )
 
 
 def _blosclz_works(library: ctypes.CDLL) -> bool:

@@ -172,3 +172,43 @@ class WaveChunks:
     itemsize: int
     swap_unit: int
     fill: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WriteChunks:
+    """What the chunks that one call writes have in common.
+
+    Attributes
+    ----------
+    codec : str
+        "raw", "blosc" or "zstd".
+    crc32c : bool
+        Put a checksum behind the encoded bytes.
+    parameters : tuple
+        Of zstd: level, and whether the frame ends with a checksum. Of Blosc: level, number of the
+        shuffle, typesize, block size and name of the compressor.
+    nbytes : int
+        Decoded size.
+    shape : (s,) int64
+        Elements of a chunk along each axis of the rows; what a row leaves of it is fill value.
+    strides, itemsize, swap_unit
+        As for ``copy_rows``.
+    fill : bytes
+        One item, as it is stored.
+    write_empty : bool
+        Also write chunks of nothing but fill value.
+    temporary : str
+        Beginning of the names of files that are not complete.
+    """
+
+    codec: str
+    crc32c: bool
+    parameters: tuple[int | str, ...]
+    nbytes: int
+    shape: Int64
+    strides: Int64
+    itemsize: int
+    swap_unit: int
+    fill: bytes
+    write_empty: bool
+    temporary: str

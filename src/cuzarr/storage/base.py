@@ -214,6 +214,19 @@ class FileSource(Protocol):
 
 
 @runtime_checkable
+class FileTarget(Protocol):
+    """Optional capability: objects are files, which the native code may write by itself."""
+
+    def write_root(self, batch: RequestBatch) -> str | None:
+        """Check the keys of a batch and return the directory that they are relative to.
+
+        None where the files have to be written by ``set_many`` after all. Each is to be written
+        under a name that begins with ``files.TEMPORARY``, and renamed.
+        """
+        ...
+
+
+@runtime_checkable
 class Versioned(Protocol):
     """Optional capability: tells whether an object was replaced between two calls."""
 

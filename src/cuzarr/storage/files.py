@@ -62,7 +62,7 @@ def replace_file(directory: str, name: str, view: memoryview, *, fsync: bool) ->
         If the directory is not there, or is removed meanwhile.
     """
     while True:
-        temporary = f"{directory}/{TEMPORARY}{os.getpid()}-{_token}-{next(_serial)}"
+        temporary = f"{directory}/{temporary_name()}-{next(_serial)}"
         try:
             fd = os.open(temporary, _WRITE_FLAGS, 0o666)
             break
@@ -80,6 +80,11 @@ def replace_file(directory: str, name: str, view: memoryview, *, fsync: bool) ->
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def temporary_name() -> str:
+    """Return the beginning of names that no other process gives to its files."""
+    return f"{TEMPORARY}{os.getpid()}-{_token}"
 
 
 def sync_directory(path: str) -> None:

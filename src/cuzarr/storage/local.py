@@ -97,6 +97,17 @@ class LocalStore(ByKey):
             self._links.check_batch(batch)
         return self.root
 
+    def write_root(self, batch: RequestBatch) -> str | None:
+        """Check the keys of a batch that is written; None where each has to go by ``set``."""
+        kind = type(self)
+        if kind.set is not LocalStore.set or kind.set_many is not LocalStore.set_many or self.fsync:
+            return None
+        if self.read_only:
+            raise refuse_write(self, batch.key(0))
+        if TEMPORARY.encode() in batch.keys:
+            return None  # to be refused by its name
+        return self.file_root(batch)
+
     def versions(self, keys: Sequence[str]) -> list[Hashable]:
         """Return inode, time and size of each file: replacing it changes one of them."""
         return [_version(self._base + key) for key in keys]

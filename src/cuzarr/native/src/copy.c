@@ -157,13 +157,17 @@ static void line_any(const CopyRows *job, const Line *line, const uint8_t *src, 
     }
 }
 
+void fill_items(uint8_t *to, const uint8_t *item, size_t size, size_t total) {
+    if (total < size) return;
+    memcpy(to, item, size);
+    for (size_t done = size; done < total; done *= 2)
+        memcpy(to + done, to, done < total - done ? done : total - done);
+}
+
 static void line_fill(const CopyRows *job, const Line *line, uint8_t *dst) {
     size_t size = (size_t)job->itemsize;
     if (!line->index && line->array_step == job->itemsize) {
-        size_t total = size * (size_t)line->count;
-        memcpy(dst, job->fill, size);
-        for (size_t done = size; done < total; done *= 2)
-            memcpy(dst + done, dst, done < total - done ? done : total - done);
+        fill_items(dst, job->fill, size, size * (size_t)line->count);
         return;
     }
     for (int64_t i = 0; i < line->count; i++)

@@ -66,9 +66,29 @@ int take_ranges(Buffers *buffers, FileRanges *ranges, Py_ssize_t n, const char *
                 Py_ssize_t root_size, const char *keys, Py_ssize_t keys_size, PyObject *offsets,
                 PyObject *starts, PyObject *lengths);
 
+/* Whether offsets of n keys ascend and stay inside; else 0 with an exception. */
+int ascending(const int64_t *offsets, Py_ssize_t n, Py_ssize_t keys_size);
+
 /* glue_copy.c */
+/* A CopyRows with the buffers that it points into. */
+typedef struct {
+    CopyRows rows;
+    Buffers buffers, lists[MAX_AXES];
+    int listed;
+} Rows;
+
+void begin_rows(Rows *rows);
+void release_rows(Rows *rows);
+/* The arguments (start, count, out, step, lists, chunk_strides, array_ptr, array_strides, itemsize,
+ * swap_unit, fill); 0 with an exception when they do not fit together. */
+int take_rows(Rows *rows, Py_ssize_t n, PyObject *args);
+/* Run the handlers of signals that have come: 1 when one of them has raised. */
+int glue_interrupted(void);
 PyObject *py_copy_rows(PyObject *self, PyObject *args);
 PyObject *py_read_wave(PyObject *self, PyObject *args);
+
+/* glue_write.c */
+PyObject *py_write_wave(PyObject *self, PyObject *args);
 
 /* values.c */
 PyObject *py_find_values(PyObject *self, PyObject *args);

@@ -1,14 +1,12 @@
-/* copy_rows and read_wave: the columns of a plan's rows. */
+/* copy_rows and read_wave; the columns of a plan's rows. */
 #include "glue.h"
 
-/* A CopyRows with the buffers that it points into. */
-typedef struct {
-    CopyRows rows;
-    Buffers buffers, lists[MAX_AXES];
-    int listed;
-} Rows;
+void begin_rows(Rows *rows) {
+    rows->listed = rows->buffers.count = 0;
+    memset(&rows->rows, 0, sizeof rows->rows);
+}
 
-static void release_rows(Rows *rows) {
+void release_rows(Rows *rows) {
     while (rows->listed) release(&rows->lists[--rows->listed]);
     release(&rows->buffers);
 }
@@ -38,9 +36,7 @@ static int list_axis(Buffers *buffers, PyObject *entry, CopyRows *job, int a) {
     return 1;
 }
 
-/* The arguments (start, count, out, step, lists, chunk_strides, array_ptr, array_strides, itemsize,
- * swap_unit, fill); 0 with an exception when they do not fit together. */
-static int take_rows(Rows *rows, Py_ssize_t n, PyObject *args) {
+int take_rows(Rows *rows, Py_ssize_t n, PyObject *args) {
     PyObject *o[7];
     unsigned long long array;
     const char *fill;
@@ -88,8 +84,7 @@ PyObject *py_copy_rows(PyObject *self, PyObject *args) {
     PyObject *ptrs, *tuple, *result = NULL;
     Rows rows;
     (void)self;
-    rows.listed = rows.buffers.count = 0;
-    memset(&rows.rows, 0, sizeof rows.rows);
+    begin_rows(&rows);
     if (!PyArg_ParseTuple(args, "pOO!", &rows.rows.scatter, &ptrs, &PyTuple_Type, &tuple))
         return NULL;
     Py_ssize_t n = PyObject_Size(ptrs);
@@ -141,8 +136,7 @@ static Py_ssize_t take_first(Buffers *buffers, ReadWave *job, Py_ssize_t n, PyOb
     return -1;
 }
 
-/* Run the handlers of signals that have come: 1 when one of them has raised. */
-static int interrupted(void) {
+int glue_interrupted(void) {
     PyGILState_STATE state = PyGILState_Ensure();
     int raised = PyErr_CheckSignals() != 0;
     PyGILState_Release(state);
@@ -158,8 +152,7 @@ PyObject *py_read_wave(PyObject *self, PyObject *args) {
     Buffers buffers = {.count = 0};
     Rows rows;
     (void)self;
-    rows.listed = rows.buffers.count = 0;
-    memset(&rows.rows, 0, sizeof rows.rows);
+    begin_rows(&rows);
     if (!PyArg_ParseTuple(args, "O!OipLLOO!OiO", &PyTuple_Type, &source, &o[0], &job.codec,
                           &job.checked, &nbytes, &limit, &o[1], &PyTuple_Type, &tuple, &o[3],
                           &job.threads, &o[2]))
@@ -183,7 +176,7 @@ PyObject *py_read_wave(PyObject *self, PyObject *args) {
     job.n = n;
     job.nbytes = nbytes;
     job.limit = limit;
-    job.interrupted = interrupted;
+    job.interrupted = glue_interrupted;
     int inside;
     Py_BEGIN_ALLOW_THREADS
     inside = read_wave(&job);

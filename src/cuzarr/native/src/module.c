@@ -5,6 +5,16 @@
  */
 #include "glue.h"
 
+int ascending(const int64_t *offsets, Py_ssize_t n, Py_ssize_t keys_size) {
+    int good = offsets[0] >= 0 && offsets[n] <= keys_size;
+    if (!good) fail("offsets: outside the keys");
+    for (Py_ssize_t i = 0; good && i < n; i++) {
+        good = offsets[i] <= offsets[i + 1];
+        if (!good) fail("offsets: not ascending");
+    }
+    return good;
+}
+
 int take_ranges(Buffers *buffers, FileRanges *ranges, Py_ssize_t n, const char *root,
                 Py_ssize_t root_size, const char *keys, Py_ssize_t keys_size, PyObject *offsets,
                 PyObject *starts, PyObject *lengths) {
@@ -18,17 +28,13 @@ int take_ranges(Buffers *buffers, FileRanges *ranges, Py_ssize_t n, const char *
         !(ranges->starts = column(buffers, starts, "starts", 'q', n, 0)) ||
         !(ranges->lengths = column(buffers, lengths, "lengths", 'q', n, 0)))
         return 0;
-    if (ranges->offsets[0] < 0 || ranges->offsets[n] > keys_size) {
-        fail("offsets: outside the keys");
-        return 0;
-    }
     for (Py_ssize_t i = 0; i < n; i++) {
-        if (ranges->offsets[i] > ranges->offsets[i + 1] || ranges->lengths[i] < -1) {
-            fail(ranges->lengths[i] < -1 ? "lengths: less than -1" : "offsets: not ascending");
+        if (ranges->lengths[i] < -1) {
+            fail("lengths: less than -1");
             return 0;
         }
     }
-    return 1;
+    return ascending(ranges->offsets, n, keys_size);
 }
 
 /* read_files(root, keys, offsets, starts, lengths, slab, threads, positions, sizes, statuses) */
@@ -107,17 +113,17 @@ done:
 
 /* set_codecs(lz4, lz4_partial, zstd_create, zstd_free, zstd, zstd_begin, zstd_step, zstd_continue,
  *            blosclz, zlib, zstd_encoder, zstd_encoder_free, zstd_encoder_size, zstd_set,
- *            zstd_bound, zstd_encode): addresses, 0 = none */
+ *            zstd_bound, zstd_encode, blosc_encode): addresses, 0 = none */
 static PyObject *py_set_codecs(PyObject *self, PyObject *args) {
-    unsigned long long a[16] = {0};
-    void *addresses[16];
+    unsigned long long a[17] = {0};
+    void *addresses[17];
     Codecs found = {0};
     (void)self;
-    if (!PyArg_ParseTuple(args, "KKKKKKKKKK|KKKKKK", &a[0], &a[1], &a[2], &a[3], &a[4], &a[5],
+    if (!PyArg_ParseTuple(args, "KKKKKKKKKK|KKKKKKK", &a[0], &a[1], &a[2], &a[3], &a[4], &a[5],
                           &a[6], &a[7], &a[8], &a[9], &a[10], &a[11], &a[12], &a[13], &a[14],
-                          &a[15]))
+                          &a[15], &a[16]))
         return NULL;
-    for (int i = 0; i < 16; i++) addresses[i] = (void *)(uintptr_t)a[i];
+    for (int i = 0; i < 17; i++) addresses[i] = (void *)(uintptr_t)a[i];
     /* the one portable spelling of "these bits are a function" */
     memcpy(&found.lz4, &addresses[0], sizeof(void *));
     memcpy(&found.lz4_partial, &addresses[1], sizeof(void *));
@@ -135,6 +141,7 @@ static PyObject *py_set_codecs(PyObject *self, PyObject *args) {
     memcpy(&found.zstd_set, &addresses[13], sizeof(void *));
     memcpy(&found.zstd_bound, &addresses[14], sizeof(void *));
     memcpy(&found.zstd_encode, &addresses[15], sizeof(void *));
+    memcpy(&found.blosc_encode, &addresses[16], sizeof(void *));
     codecs_set(&found);
     Py_RETURN_NONE;
 }
@@ -375,6 +382,7 @@ static PyMethodDef methods[] = {
     {"format_keys", py_format_keys, METH_VARARGS, NULL},
     {"copy_rows", py_copy_rows, METH_VARARGS, NULL},
     {"read_wave", py_read_wave, METH_VARARGS, NULL},
+    {"write_wave", py_write_wave, METH_VARARGS, NULL},
     {"set_codecs", py_set_codecs, METH_VARARGS, NULL},
     {"decode_batch", py_decode_batch, METH_VARARGS, NULL},
     {"blosc_count", py_blosc_count, METH_VARARGS, NULL},

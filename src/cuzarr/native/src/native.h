@@ -38,6 +38,7 @@ static inline uint64_t load_le64(const uint8_t *p) {
 /* threads.c */
 /* Run work(shared) on up to `wanted` threads, the calling one included. */
 void run_threads(int wanted, void *(*work)(void *), void *shared);
+int64_t milliseconds(void); /* of a clock that only goes forward */
 
 /* files.c */
 typedef struct {
@@ -108,6 +109,9 @@ typedef struct {
 void copy_rows(const CopyRows *job);
 /* Copy between the array and the chunk whose element 0 is at `base` (NULL = missing). */
 void copy_row(const CopyRows *job, int64_t i, uint8_t *base);
+
+/* Repeat an item of `size` bytes over `total`, a multiple of that. */
+void fill_items(uint8_t *to, const uint8_t *item, size_t size, size_t total);
 
 /* One axis of a row, after neighbours that are contiguous on both sides became one. */
 typedef struct {
@@ -185,6 +189,9 @@ typedef struct {
     size_t (*zstd_bound)(size_t src_size);
     size_t (*zstd_encode)(void *context, void *dst, size_t dst_size, const void *src,
                           size_t src_size);
+    int (*blosc_encode)(int level, int shuffle, size_t typesize, size_t nbytes, const void *src,
+                        void *dst, size_t dst_size, const char *compressor, size_t blocksize,
+                        int threads);
 } Codecs;
 
 extern Codecs codecs;
@@ -298,5 +305,26 @@ typedef struct {
 
 /* 0 when a row reaches outside its chunk. Once interrupted, what is not begun keeps a bad status. */
 int read_wave(const ReadWave *job);
+
+/* write.c */
+typedef struct {
+    const char *root, *keys;
+    const int64_t *offsets;
+    const char *temporary; /* beginning of the names of files that are not complete yet */
+    int codec, checked;    /* CODEC_RAW, CODEC_BLOSC, CODEC_ZSTD; a CRC-32C behind it */
+    int level, content_checksum, shuffle;
+    int64_t typesize, blocksize;
+    const char *compressor;
+    int64_t nbytes;       /* of a decoded chunk */
+    const int64_t *shape; /* elements along each axis: rows that are less begin as fill value */
+    int64_t n;
+    CopyRows copy; /* gather, no chunk_ptrs; `fill` is an item as it is stored */
+    int write_empty, threads;
+    int32_t *statuses; /* READ_OK; READ_MISSING: nothing but fill value, not stored; else undone */
+    int (*interrupted)(void);
+} WriteWave;
+
+/* 0 when a row reaches outside its chunk: nothing is written then. */
+int write_wave(const WriteWave *job);
 
 #endif

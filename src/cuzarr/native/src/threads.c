@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <time.h>
 
 #define MAX_THREADS 64
 
@@ -99,4 +100,10 @@ void run_threads(int wanted, void *(*work)(void *), void *shared) {
     }
     while (call.helping) pthread_cond_wait(&call.done, &lock);
     pthread_mutex_unlock(&lock);
+}
+
+int64_t milliseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }

@@ -15,7 +15,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #define RUN (256 * 1024)         /* bytes that neighbours are read in at a time */
@@ -204,12 +203,6 @@ static int32_t do_chunk(Wave *wave, Worker *worker, OpenFile *file, int64_t i, i
 }
 
 /* -- all chunks ------------------------------------------------------------------------------ */
-
-static int64_t milliseconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* Whether to stop, at most so often that asking costs nothing. */
 static int stopped(Wave *wave, int64_t *asked) {
