@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from cuzarr.native import symbols
-from cuzarr.native.tables import READ_ERRNO, READ_MISSING, READ_NO_SPACE, WriteChunks
+from cuzarr.native.tables import READ_ERRNO, READ_MISSING, READ_NO_SPACE, WriteChunks, WriteShards
 from cuzarr.storage.base import RequestBatch
 from tests.contract.native_cases import NATIVE, TWIN
 
@@ -50,13 +51,14 @@ def write(
     keys: list[str] | None = None,
     rows: tuple[Any, ...] | None = None,
     threads: int = 3,
+    shards: WriteShards | None = None,
 ) -> Any:
     assert NATIVE is not None
     all_keys, all_rows = grid()
     batch = RequestBatch.of(all_keys if keys is None else keys)
     return NATIVE.write_wave(
         str(root), batch.keys, batch.offsets, chunks, *(all_rows if rows is None else rows),
-        value.ctypes.data, np.array(value.strides, np.int64), threads,
+        value.ctypes.data, np.array(value.strides, np.int64), threads, shards,
     )  # fmt: skip
 
 
@@ -251,6 +253,7 @@ def test_a_directory_that_others_remove_is_made_again(tmp_path: Path) -> None:
                     path.rmdir()
                 except OSError:
                     continue
+            time.sleep(0.0002)
 
     with ThreadPoolExecutor(1) as pool:
         removing = pool.submit(remove)
@@ -342,3 +345,89 @@ def test_no_chunk_at_all(tmp_path: Path) -> None:
     start, count, out, step, lists = grid()[1]
     none = (start[:0], count[:0], out[:0], step, lists)
     assert write(tmp_path, RAW, keys=[], rows=none).tolist() == []
+
+
+# Shards
+
+PAIRS = WriteShards(np.array([0, 6, 12]), np.tile(numbers(0, 1, 2, 4, 5, 7), 2), 9, True, True)
+
+
+def shard_parts(data: bytes, shards: WriteShards) -> list[bytes | None]:
+    """Return the chunks of a shard by slot, all of it accounted for."""
+    size = 16 * shards.slots
+    whole = size + 4 * shards.crc32c
+    index = data[-whole:] if shards.at_end else data[:whole]
+    if shards.crc32c:
+        assert google_crc32c.value(index[:size]) == int.from_bytes(index[size:], "little")
+    entries = np.frombuffer(index[:size], "<u8").reshape(-1, 2).tolist()
+    found = [None if e == [2**64 - 1] * 2 else data[e[0] : e[0] + e[1]] for e in entries]
+    body = data[:-whole] if shards.at_end else data[whole:]
+    assert b"".join(part for part in found if part is not None) == body
+    return found
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+@pytest.mark.parametrize("crc32c", [False, True])
+@pytest.mark.parametrize("at_end", [False, True])
+def test_shards(tmp_path: Path, at_end: bool, crc32c: bool, threads: int) -> None:
+    shards = replace(PAIRS, at_end=at_end, crc32c=crc32c)
+    value = VALUE.copy()
+    value[:5, 5:10] = -1  # chunk 1 is not stored
+    statuses = write(tmp_path, RAW, value, ["s/0", "s/1"], threads=threads, shards=shards)
+    assert statuses.tolist() == [0, 0]
+    chunks = [chunk.tobytes() for chunk in expected(value).values()]
+    for k in (0, 1):
+        found = shard_parts((tmp_path / "s" / str(k)).read_bytes(), shards)
+        wanted: list[bytes | None] = [None] * 9
+        for slot, i in zip((0, 1, 2, 4, 5, 7), range(6 * k, 6 * k + 6), strict=True):
+            wanted[slot] = None if i == 1 else chunks[i]
+        assert found == wanted
+    assert len(files(tmp_path)) == 2
+
+
+def test_shards_with_nothing_in_them(tmp_path: Path) -> None:
+    value = np.full_like(VALUE, -1)
+    for at_end in (False, True):
+        shards = replace(PAIRS, first=np.array([0, 0, 6, 12]), at_end=at_end)
+        statuses = write(tmp_path, RAW, value, ["a", "b", "c"], shards=shards)
+        assert statuses.tolist() == [READ_NO_SPACE, READ_MISSING, READ_MISSING]
+    assert files(tmp_path) == {}
+
+
+def test_shards_of_more_parts_than_a_call_takes(tmp_path: Path) -> None:
+    n = 3000
+    line = np.arange(n, dtype="<i4")
+    start, count, out = np.zeros((n, 1), np.int64), np.ones((n, 1), np.int64), np.arange(n)[:, None]
+    chunks = replace(RAW, nbytes=4, shape=np.array([1]), strides=np.array([4]))
+    shards = WriteShards(np.array([0, n]), np.arange(n), n, True, False)
+    rows = (start, count, out, numbers(1), (None,))
+    assert write(tmp_path, chunks, line, ["s"], rows, shards=shards).tolist() == [0]
+    found = shard_parts((tmp_path / "s").read_bytes(), shards)
+    assert b"".join(part or b"" for part in found) == line.tobytes()
+
+
+def test_a_shard_that_fails_leaves_the_others(tmp_path: Path) -> None:
+    (tmp_path / "s" / "0").mkdir(parents=True)
+    before = files(tmp_path)
+    statuses = write(tmp_path, RAW, VALUE, ["s/0", "s/1"], shards=PAIRS)
+    assert statuses.tolist() == [READ_ERRNO + 21, 0]
+    bad = replace(RAW, codec="blosc", parameters=(5, 1, 4, 0, "nonsense"))
+    assert write(tmp_path, bad, VALUE, ["s/2", "s/3"], shards=PAIRS).tolist() == [READ_NO_SPACE] * 2
+    assert files(tmp_path).keys() - before.keys() == {"s/1"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"first": np.array([1, 6, 12])}, {"first": np.array([0, 7, 6])},
+        {"first": np.array([0, 13, 12])}, {"first": np.array([0, 6, 11])},
+        {"first": np.array([], np.int64)}, {"slots": 7}, {"slots": -1}, {"slots": 2**62},
+        {"slot": np.arange(11)}, {"slot": np.zeros(12, np.int64)},
+        {"slot": np.tile(numbers(0, 1, 2, 4, 5, 2), 2)},
+        {"slot": np.tile(numbers(-1, 1, 2, 4, 5, 7), 2)},
+    ],
+)  # fmt: skip
+def test_bad_shards(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"first|slot"):
+        write(tmp_path, RAW, VALUE, ["a", "b"], shards=replace(PAIRS, **changes))
+    assert files(tmp_path) == {}

@@ -147,7 +147,7 @@ class CudaWritePass:
                 self._shared.slabs.give(slab, None)
             gathered.slabs.clear()
 
-        return EncodedWave(gathered.wave, gathered.values, gathered.shards, release)
+        return EncodedWave(gathered.wave, gathered.values, gathered.shards, release=release)
 
     def finish(self) -> None:
         """Wait; ``encode`` has raised what there was."""
@@ -358,10 +358,10 @@ class CudaWritePass:
             order = order[np.lexsort((inner.slot[order], inner.shard_of[order]))]
             first = np.ones(len(order), np.bool_)
             first[1:] = np.diff(inner.shard_of[order]) != 0
-            if inner.at_end:
-                gaps[1:-1], gaps[-1] = inner.index_bytes * first[1:], inner.index_bytes
+            if inner.index.at_end:
+                gaps[1:-1], gaps[-1] = inner.index.nbytes * first[1:], inner.index.nbytes
             else:
-                gaps[:-1] = inner.index_bytes * first
+                gaps[:-1] = inner.index.nbytes * first
         try:
             packed = piece.steps.pack(reported.sizes, order, gaps, shared.table_slabs, stream)
         except DeviceMemoryError:
@@ -399,8 +399,8 @@ class CudaWritePass:
             number = int(shard[a])
             if all_of[number]:
                 low, high = int(start[order[a]]), int(start[order[b]] + size[order[b]])
-                low -= 0 if inner.at_end else inner.index_bytes
-                high += inner.index_bytes if inner.at_end else 0
+                low -= 0 if inner.index.at_end else inner.index.nbytes
+                high += inner.index.nbytes if inner.index.at_end else 0
                 gathered.shards[number] = view[low:high]
 
     def _download_images(self, piece: Piece, stream: Stream) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from cuzarr.codecs.base import Bytes
 from cuzarr.codecs.chain import CodecChain
+from cuzarr.codecs.sharding import ShardIndex
 from cuzarr.engine.report import PlacementRecord
 from cuzarr.plan.chunk_plan import ChunkPlan, PlanRows
 from cuzarr.storage.base import RequestBatch, Store
@@ -63,20 +64,23 @@ class InnerChunks:
     ----------
     shard_of, slot : (n,) int64
         Shard of each chunk, and its place in that.
-    index_bytes : int
-        Of the index of a shard.
-    at_end : bool
-        Whether the index follows the chunks.
+    index : ShardIndex
+        Of a shard of the usual number of chunks.
+    names : RequestBatch
+        Keys of the shards.
+    whole : (m,) bool
+        Which shards have that index, and keep nothing of what is stored of them.
     """
 
     shard_of: npt.NDArray[np.int64]
     slot: npt.NDArray[np.int64]
-    index_bytes: int
-    at_end: bool
+    index: ShardIndex
+    names: RequestBatch
+    whole: npt.NDArray[np.bool_]
 
     def take(self, which: slice | npt.NDArray[np.int64]) -> InnerChunks:
-        """Return those of some chunks."""
-        return InnerChunks(self.shard_of[which], self.slot[which], self.index_bytes, self.at_end)
+        """Return those of some chunks; the shards stay the same."""
+        return replace(self, shard_of=self.shard_of[which], slot=self.slot[which])
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,8 @@ class EncodedWave:
     shards : mapping of int to writable memoryview
         Whole shards, by number: the values of all chunks of the shard in this wave, behind one
         another in the order of their slots, and room for the index, not written yet.
+    stored : set of int
+        Shards, by number, that the backend has stored itself.
     release : callable
         To be called when the values were stored: their memory is used again.
     """
@@ -126,4 +132,5 @@ class EncodedWave:
     wave: Wave
     values: Sequence[Bytes | None]
     shards: Mapping[int, memoryview] = field(default_factory=dict)
+    stored: frozenset[int] = frozenset()
     release: Callable[[], None] = _nothing

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cuzarr.codecs.base import Bytes
 from cuzarr.codecs.sharding import ShardIndex
@@ -21,7 +22,6 @@ from cuzarr.engine.address import PlainAddress, ShardAddress
 from cuzarr.engine.backend import AnyArray, Backend, WritePass
 from cuzarr.engine.batch import EncodedWave, InnerChunks, Job, Wave
 from cuzarr.engine.pool import abandon, pool, threads
-from cuzarr.plan.chunk_plan import Int64, PlanRows
 from cuzarr.plan.shards import whole_shards
 from cuzarr.storage.base import Store
 
@@ -149,14 +149,16 @@ def _begin(job: Job, address: PlainAddress | ShardAddress, steps: WritePass, wav
     if not isinstance(address, ShardAddress):
         return _Begun(wave, steps.gather(wave), [], [], [])
     groups = address.group(wave.rows.coords)
-    index = address.index
-    wave = replace(
-        wave, inner=InnerChunks(groups.shard_of, groups.slot, index.nbytes, index.at_end)
-    )
-    names = address.plain.keys(groups.shard_coords).key_list()
+    keys = address.plain.keys(groups.shard_coords)
+    names = keys.key_list()
     indexes = [address.index_at(coords) for coords in groups.shard_coords]
     inside = address.chunks_in_array(groups.shard_coords)
-    kept = _untouched(job, inside, groups.shard_of, wave.rows, names, indexes)
+    overwritten = np.bincount(groups.shard_of, weights=wave.rows.complete, minlength=len(names))
+    whole = overwritten >= inside
+    kept = _untouched(job, whole, names, indexes)
+    whole &= [index is address.index for index in indexes]
+    inner = InnerChunks(groups.shard_of, groups.slot, address.index, keys, whole)
+    wave = replace(wave, inner=inner)
     return _Begun(wave, steps.gather(wave), names, kept, indexes)
 
 
@@ -166,12 +168,13 @@ def _encode(
     """Return what is stored of a wave: keys, values, and what to call afterwards."""
     encoded = steps.encode(begun.gathered)
     if isinstance(address, ShardAddress):
-        return begun.names, _joined(begun, encoded), encoded.release
+        shards = _joined(begun, encoded)
+        return [begun.names[i] for i in shards], list(shards.values()), encoded.release
     return encoded.wave.requests.key_list(), encoded.values, encoded.release
 
 
-def _joined(begun: _Begun, encoded: EncodedWave) -> list[Bytes | None]:
-    """Assemble the shards of a wave."""
+def _joined(begun: _Begun, encoded: EncodedWave) -> dict[int, Bytes | None]:
+    """Assemble the shards of a wave that are not stored yet, by number."""
     inner, kept = begun.wave.inner, begun.kept
     assert inner is not None
     alone = [all(chunk is None for chunk in chunks) for chunks in kept]
@@ -179,19 +182,21 @@ def _joined(begun: _Begun, encoded: EncodedWave) -> list[Bytes | None]:
         inner.shard_of.tolist(), inner.slot.tolist(), encoded.values, strict=True
     ):
         kept[shard][slot] = value
-    shards: list[Bytes | None] = []
+    shards: dict[int, Bytes | None] = {}
     shards_of = zip(begun.names, kept, begun.indexes, strict=True)
     for i, (name, chunks, index) in enumerate(shards_of):
+        if i in encoded.stored:
+            continue
         if all(chunk is None for chunk in chunks):
-            shards.append(None)
-        elif alone[i] and i in encoded.shards and index.nbytes == inner.index_bytes:
+            shards[i] = None
+        elif alone[i] and i in encoded.shards and index.nbytes == inner.index.nbytes:
             shard = encoded.shards[i]
             sizes = [-1 if chunk is None else memoryview(chunk).nbytes for chunk in chunks]
             place = slice(-index.nbytes, None) if index.at_end else slice(index.nbytes)
             shard[place] = memoryview(index.encode(name, np.array(sizes, np.int64))).cast("B")
-            shards.append(shard)
+            shards[i] = shard
         else:
-            shards.append(index.join(name, chunks))
+            shards[i] = index.join(name, chunks)
     return shards
 
 
@@ -222,16 +227,9 @@ def _shard_waves(job: Job, address: ShardAddress, steps: WritePass) -> Iterator[
 
 
 def _untouched(
-    job: Job,
-    inside: Int64,
-    shard_of: Int64,
-    rows: PlanRows,
-    names: list[str],
-    indexes: list[ShardIndex],
+    job: Job, whole: npt.NDArray[np.bool_], names: list[str], indexes: list[ShardIndex]
 ) -> list[list[Bytes | None]]:
     """Return, per shard, its encoded inner chunks; empty where every one is overwritten."""
-    overwritten = np.bincount(shard_of, weights=rows.complete, minlength=len(names))
-    whole = overwritten >= inside
     found: list[list[Bytes | None]] = []
     for name, complete, index in zip(names, whole.tolist(), indexes, strict=True):
         data = None if complete else job.store.get(name)

@@ -1,4 +1,4 @@
-"""Writing whole chunks to files: many in one native call, which gathers, encodes and writes."""
+"""Writing whole chunks and shards to files: many in one native call, which does it all."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from cuzarr import native
 from cuzarr.codecs.blosc import BloscCodec
 from cuzarr.codecs.chain import CodecChain
 from cuzarr.codecs.crc32c import Crc32cCodec
+from cuzarr.codecs.sharding import ShardIndex
 from cuzarr.codecs.zstd import ZstdCodec
-from cuzarr.engine.batch import Job, Wave
+from cuzarr.engine.batch import InnerChunks, Job, Wave
 from cuzarr.host.layout import moves_bytes, swap_unit
-from cuzarr.native.tables import READ_MISSING, WriteChunks
-from cuzarr.plan.chunk_plan import Int64
-from cuzarr.storage.base import FileTarget
+from cuzarr.native.tables import READ_MISSING, READ_NO_SPACE, WriteChunks, WriteShards
+from cuzarr.plan.chunk_plan import PlanRows
+from cuzarr.storage.base import FileTarget, Int32, Int64, RequestBatch
 from cuzarr.storage.files import temporary_name
 
 _MOST_BYTES = 2**31 - 2**10  #: of a chunk: Blosc takes no more
@@ -42,8 +43,8 @@ class NativeWrite:
         self._store: Any = job.store
         self._address, self._strides = value.ctypes.data, np.array(value.strides, np.int64)
 
-    def write(self, wave: Wave) -> tuple[Int64, Int64]:
-        """Write the chunks of a wave that are overwritten completely.
+    def write_files(self, wave: Wave) -> tuple[Int64, Int64]:
+        """Write the chunks of a wave that are overwritten completely, each to a file.
 
         Returns
         -------
@@ -52,24 +53,52 @@ class NativeWrite:
         empty : int64 array
             Rows with nothing but fill value, which is not stored.
         """
-        n = len(wave)
         complete = np.flatnonzero(wave.rows.complete)
-        part = wave if len(complete) == n else wave.take(complete)
-        root = self._store.write_root(part.requests) if len(complete) else None
-        if root is None:
-            return np.arange(n), complete[:0]
-        rows, requests = part.rows, part.requests
-        few = len(part) == 1 or (
-            len(part) < _FEW and len(part) * self._chunks.nbytes <= _SMALL_BYTES
+        part = wave if len(complete) == len(wave) else wave.take(complete)
+        statuses = self._call(part.rows, part.requests, None)
+        empty = complete[statuses == READ_MISSING]
+        undone = np.ones(len(wave), np.bool_)
+        undone[complete[statuses == 0]] = undone[empty] = False
+        return np.flatnonzero(undone), empty
+
+    def write_shards(self, wave: Wave, inner: InnerChunks) -> tuple[Int64, frozenset[int]]:
+        """Write the shards of a wave that are overwritten completely.
+
+        Returns
+        -------
+        rest : int64 array
+            Rows of the wave whose shards were not written, and have other elements than the fill
+            value.
+        stored : set of int
+            Shards that were written.
+        """
+        crc32c = _plain_index(inner.index)
+        shards = np.flatnonzero(inner.whole)
+        order = np.lexsort((inner.slot, inner.shard_of))
+        order = order[inner.whole[inner.shard_of[order]]]
+        if crc32c is None or len(order) == 0:
+            return np.arange(len(wave)), frozenset()
+        first = np.searchsorted(inner.shard_of[order], np.append(shards, len(inner.whole)))
+        chunks = WriteShards(
+            first.astype(np.int64), inner.slot[order], inner.index.slots, crc32c, inner.index.at_end
         )
-        statuses = native.write_wave(
-            root, requests.keys, requests.offsets, self._chunks,
+        statuses = self._call(wave.rows.take(order), inner.names.take(shards), chunks)
+        done = np.zeros(len(inner.whole), np.bool_)
+        done[shards] = (statuses == 0) | (statuses == READ_MISSING)
+        return np.flatnonzero(~done[inner.shard_of]), frozenset(shards[statuses == 0].tolist())
+
+    def _call(self, rows: PlanRows, names: RequestBatch, shards: WriteShards | None) -> Int32:
+        """Return the status of each file."""
+        n = len(rows)
+        root = self._store.write_root(names) if n else None
+        if root is None:
+            return np.full(len(names), READ_NO_SPACE, np.int32)
+        few = n == 1 or (n < _FEW and n * self._chunks.nbytes <= _SMALL_BYTES)
+        return native.write_wave(
+            root, names.keys, names.offsets, self._chunks,
             rows.start, rows.count, rows.out, rows.step, rows.lists,
-            self._address, self._strides, 1 if few else self._threads,
+            self._address, self._strides, 1 if few else self._threads, shards,
         )  # fmt: skip
-        undone = np.ones(n, np.bool_)
-        undone[complete[(statuses == 0) | (statuses == READ_MISSING)]] = False
-        return np.flatnonzero(undone), complete[statuses == READ_MISSING]
 
 
 def native_write(
@@ -116,3 +145,12 @@ def _encoder(chain: CodecChain, nbytes: int) -> tuple[str, tuple[int | str, ...]
         typesize, shuffle = codec.elements(nbytes, chain.serialized.dtype.itemsize)
         return "blosc", (codec.clevel, shuffle, typesize, codec.blocksize, codec.cname), crc32c
     return None
+
+
+def _plain_index(index: ShardIndex) -> bool | None:
+    """Return whether a CRC-32C follows an index of little-endian numbers; None: it is another."""
+    chain = index.chain
+    kinds = [type(codec) for codec in chain.byte_codecs]
+    if chain.layout is None or chain.layout.dtype != np.dtype("<u8") or chain.array_codecs:
+        return None
+    return bool(kinds) if kinds in ([], [Crc32cCodec]) else None

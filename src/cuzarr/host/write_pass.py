@@ -29,20 +29,31 @@ from cuzarr.storage.base import FileSource
 
 _WAVE_BYTES = 32 * 2**20  #: decoded bytes that are encoded before they are stored
 _CALL_BYTES = 2**28  #: decoded bytes per native call
+_NONE = np.zeros(0, np.int64)
 _STORED = b""  #: what is left of a chunk that its task has stored
 Encoded = list[Bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Gathered:
-    """A wave under way: its rows that tasks do, what is known already of those, and the tasks.
+    """A wave under way.
 
-    ``empty`` are rows that are to be deleted; all others are stored.
+    Attributes
+    ----------
+    rest : int64 array
+        Rows that tasks do; the others are stored.
+    empty : int64 array
+        Rows that are to be deleted.
+    stored : set of int
+        Shards that are stored.
+    values, futures
+        What is known already of the rest, and the tasks that do it.
     """
 
     wave: Wave
     rest: npt.NDArray[np.int64]
     empty: npt.NDArray[np.int64]
+    stored: frozenset[int]
     values: Encoded
     futures: list[Future[Encoded]]
 
@@ -78,11 +89,13 @@ class HostWritePass:
         """Write what the native code can, and start the tasks of what it cannot."""
         n = len(wave)
         self._chunks += n
-        rest, empty = np.arange(n), np.zeros(0, np.int64)
-        if self._native is not None and wave.inner is None:
-            rest, empty = self._native.write(wave)
+        rest, empty, stored = np.arange(n), _NONE, frozenset[int]()
+        if self._native is not None and wave.inner is not None:
+            rest, stored = self._native.write_shards(wave, wave.inner)
+        elif self._native is not None:
+            rest, empty = self._native.write_files(wave)
         values, futures = self._start(wave if len(rest) == n else wave.take(rest))
-        return _Gathered(wave, rest, empty, values, futures)
+        return _Gathered(wave, rest, empty, stored, values, futures)
 
     def encode(self, gathered: _Gathered) -> EncodedWave:
         """Wait for the tasks of a wave, and return what is left to do; raises the first error."""
@@ -90,12 +103,12 @@ class HostWritePass:
         wait(futures, return_when=FIRST_EXCEPTION)  # one by one would wake this thread for each
         values = gathered.values + [value for future in futures for value in future.result()]
         del self._running[: len(futures)]
+        done = dict(zip(gathered.rest.tolist(), values, strict=True))
         if not self._stores(wave):
-            return EncodedWave(wave, values)
-        found = [
-            i for i, value in zip(gathered.rest.tolist(), values, strict=True) if value is None
-        ]
-        empty = np.sort(np.append(gathered.empty, np.array(found, np.int64)))
+            every = [done.get(i) for i in range(len(wave))]
+            return EncodedWave(wave, every, stored=gathered.stored)
+        found = np.array([i for i, value in done.items() if value is None], np.int64)
+        empty = np.sort(np.append(gathered.empty, found))
         return EncodedWave(wave.take(empty), [None] * len(empty))
 
     def finish(self) -> None:

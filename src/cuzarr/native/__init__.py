@@ -16,7 +16,14 @@ from types import ModuleType
 
 from cuzarr.native import symbols, tables, twin
 from cuzarr.native.calls import Calls
-from cuzarr.native.tables import BloscStreams, DecodeStatus, WaveChunks, WriteChunks, ZstdFrames
+from cuzarr.native.tables import (
+    BloscStreams,
+    DecodeStatus,
+    WaveChunks,
+    WriteChunks,
+    WriteShards,
+    ZstdFrames,
+)
 
 extension: ModuleType | None
 try:
@@ -69,6 +76,7 @@ __all__ = [
     "DecodeStatus",
     "WaveChunks",
     "WriteChunks",
+    "WriteShards",
     "ZstdFrames",
     "blosc_streams",
     "codecs_available",

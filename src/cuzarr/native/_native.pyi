@@ -53,6 +53,7 @@ def write_wave(
     rows: tuple[Any, ...],
     write_empty: bool,
     threads: int,
+    shards: tuple[Any, ...] | None,
     statuses: Any,
     /,
 ) -> None: ...

@@ -10,7 +10,7 @@ import numpy as np
 from numcodecs import zstd
 
 from cuzarr.native.columns import int64, path, row_columns
-from cuzarr.native.tables import CODECS, Buffer, Int32, Int64, Lists, WriteChunks
+from cuzarr.native.tables import CODECS, Buffer, Int32, Int64, Lists, WriteChunks, WriteShards
 
 Codecs = tuple[frozenset[str], frozenset[str]]
 
@@ -62,8 +62,9 @@ class EncodeCalls:
         array_ptr: int,
         array_strides: Int64,
         threads: int = 1,
+        shards: WriteShards | None = None,
     ) -> Int32:
-        """Gather, encode and write many chunks to files, each replaced in one piece.
+        """Gather, encode and write ``n`` chunks to ``m`` files, each replaced in one piece.
 
         Parameters
         ----------
@@ -73,10 +74,12 @@ class EncodeCalls:
         start, count, out, step, lists, array_ptr, array_strides
             As for :meth:`copy_rows`.
         threads : int
+        shards : WriteShards or None
+            Each file is a shard; else one chunk.
 
         Returns
         -------
-        (n,) int32
+        (m,) int32
             0 = written; ``READ_MISSING``: nothing but fill value, and not written for that; any
             other: not written.
 
@@ -95,7 +98,12 @@ class EncodeCalls:
             chunks.parameters,
             row_columns(start, count, out, step, lists, chunks.strides, array_ptr, array_strides,
                         chunks.itemsize, chunks.swap_unit, chunks.fill),
-            chunks.write_empty, max(threads, 1), statuses,
+            chunks.write_empty, max(threads, 1),
+            None if shards is None else (
+                int64("first", shards.first), int64("slot", shards.slot), shards.slots,
+                shards.crc32c, shards.at_end,
+            ),
+            statuses,
         )  # fmt: skip
         return statuses
 

@@ -212,3 +212,28 @@ class WriteChunks:
     fill: bytes
     write_empty: bool
     temporary: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteShards:
+    """Which shards the chunks of a call go to: all of what each shard holds.
+
+    Attributes
+    ----------
+    first : (m + 1,) int64
+        Shard ``i`` holds the chunks ``first[i] <= chunk < first[i + 1]``.
+    slot : (n,) int64
+        Place of each chunk in the index of its shard; ascending in each shard.
+    slots : int
+        Of an index.
+    crc32c : bool
+        A checksum stands behind the index.
+    at_end : bool
+        Whether the index follows the chunks, or precedes them.
+    """
+
+    first: Int64
+    slot: Int64
+    slots: int
+    crc32c: bool
+    at_end: bool

@@ -317,9 +317,13 @@ typedef struct {
     const char *compressor;
     int64_t nbytes;       /* of a decoded chunk */
     const int64_t *shape; /* elements along each axis: rows that are less begin as fill value */
-    int64_t n;
+    int64_t n, files;     /* chunks; keys and statuses */
     CopyRows copy; /* gather, no chunk_ptrs; `fill` is an item as it is stored */
     int write_empty, threads;
+    const int64_t *first; /* file f has the chunks first[f] <= i < first[f + 1]; NULL = chunk f */
+    const int64_t *slot;  /* of each chunk in the index of its shard; ascending in each */
+    int64_t slots;
+    int index_checked, index_at_end;
     int32_t *statuses; /* READ_OK; READ_MISSING: nothing but fill value, not stored; else undone */
     int (*interrupted)(void);
 } WriteWave;

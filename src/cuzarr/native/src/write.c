@@ -4,10 +4,12 @@
  *    made in one directory at a time, where the threads would wait for each other.
  * 2. A chunk is gathered into scratch in the layout in which it is stored, encoded, and written
  *    while it is in cache.
- * 3. A file is made under another name and then renamed: readers see the old one or the new one.
+ * 3. Chunks of shards are taken one after another, and kept until the last of their shard is done:
+ *    that thread writes the shard, chunks in the order of their slots, and its index.
+ * 4. A file is made under another name and then renamed: readers see the old one or the new one.
  *    Directories are made when the first file wants them.
- * 4. A chunk that could not be written gets a status: the caller does it again.
- * 5. The calling thread asks now and then whether a signal has come, between two chunks.
+ * 5. A file that could not be written gets a status: the caller does it again.
+ * 6. The calling thread asks now and then whether a signal has come, between two chunks.
  */
 #define _GNU_SOURCE
 #define _FILE_OFFSET_BITS 64
@@ -21,16 +23,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #ifndef PATH_MAX
 #define PATH_MAX 4096
 #endif
 #define ATTEMPTS 100            /* while others remove the directory, or take the name */
-#define MOST_AT_ONCE (1 << 30)  /* Linux writes no more than 2 GiB in a call */
+#define MOST_PARTS 512          /* of a call to writev */
 #define CHECKSUM_BYTES 4
 #define BLOSC_HEADER 16
 #define ASK_MS 100 /* between two looks for signals */
+
+/* A shard under way. */
+typedef struct {
+    _Atomic int64_t left; /* chunks that are not encoded yet */
+    _Atomic int32_t status;
+} Shard;
 
 typedef struct {
     const WriteWave *job;
@@ -39,6 +48,9 @@ typedef struct {
     _Atomic int64_t next;
     _Atomic int stop;
     pthread_t caller;
+    Shard *shards;
+    int64_t *shard_of;
+    struct iovec *pieces; /* of chunks of shards; no address = not stored */
 } Wave;
 
 typedef struct {
@@ -58,54 +70,63 @@ static void make_directories(int root, char *path) {
     }
 }
 
-static int write_all(int fd, const uint8_t *data, size_t size) {
-    while (size) {
-        ssize_t done = write(fd, data, size < MOST_AT_ONCE ? size : MOST_AT_ONCE);
+/* Write all parts, which are used up; returns an errno. Linux writes at most 2 GiB in a call. */
+static int write_all(int fd, struct iovec *parts, int64_t count) {
+    while (count) {
+        ssize_t done = writev(fd, parts, (int)(count < MOST_PARTS ? count : MOST_PARTS));
         if (done < 0 && errno == EINTR) continue;
         if (done < 0) return errno;
-        data += done;
-        size -= (size_t)done;
+        for (; count && (size_t)done >= parts->iov_len; parts++, count--)
+            done -= (ssize_t)parts->iov_len;
+        if (count) {
+            parts->iov_base = (uint8_t *)parts->iov_base + done;
+            parts->iov_len -= (size_t)done;
+        }
     }
     return 0;
 }
 
-/* Returns an errno. */
-static int replace_file(int root, const char *path, char *temporary, const uint8_t *data,
-                        size_t size) {
-    int fd = openat(root, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0) return errno;
-    int error = write_all(fd, data, size);
-    if (close(fd) && !error && errno != EINTR) error = errno;
-    if (!error && renameat(root, temporary, root, path)) error = errno;
-    if (error) unlinkat(root, temporary, 0);
-    return error;
+/* Make the file of a name that nobody has, next to a path; the descriptor, or -1 and errno. */
+static int make_temporary(const Wave *wave, char *path, char *temporary) {
+    const char *slash = strrchr(path, '/');
+    int directory = slash ? (int)(slash - path) + 1 : 0, fd = -1;
+    for (int attempt = 0; fd < 0 && attempt < ATTEMPTS; attempt++) {
+        int used = snprintf(temporary, PATH_MAX, "%.*s%s%llu", directory, path,
+                            wave->job->temporary, (unsigned long long)atomic_fetch_add(&serial, 1));
+        errno = ENAMETOOLONG;
+        if (used < 0 || used >= PATH_MAX) return -1;
+        fd = openat(wave->root, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd < 0 && errno == ENOENT)
+            make_directories(wave->root, path);
+        else if (fd < 0 && errno != EEXIST)
+            return -1;
+    }
+    return fd;
 }
 
-static int32_t write_file(const Wave *wave, int64_t i, const uint8_t *data, size_t size) {
+/* Write file f; a READ_ status. */
+static int32_t write_file(const Wave *wave, int64_t f, struct iovec *parts, int64_t count) {
     const WriteWave *job = wave->job;
     char path[PATH_MAX], temporary[PATH_MAX];
-    int64_t length = job->offsets[i + 1] - job->offsets[i];
+    int64_t length = job->offsets[f + 1] - job->offsets[f];
     if (length <= 0 || length >= PATH_MAX) return READ_ERRNO + ENAMETOOLONG;
-    memcpy(path, job->keys + job->offsets[i], (size_t)length);
+    memcpy(path, job->keys + job->offsets[f], (size_t)length);
     path[length] = 0;
     if (memchr(path, 0, (size_t)length) || path[0] == '/') return READ_ERRNO + EINVAL;
-    const char *slash = strrchr(path, '/');
-    int directory = slash ? (int)(slash - path) + 1 : 0, error = 0;
-    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        int used = snprintf(temporary, sizeof temporary, "%.*s%s%llu", directory, path,
-                            job->temporary, (unsigned long long)atomic_fetch_add(&serial, 1));
-        if (used < 0 || used >= (int)sizeof temporary) return READ_ERRNO + ENAMETOOLONG;
-        error = replace_file(wave->root, path, temporary, data, size);
-        if (!error) return READ_OK;
-        if (error == ENOENT)
-            make_directories(wave->root, path);
-        else if (error != EEXIST)
-            break;
-    }
-    return READ_ERRNO + error;
+    int fd = make_temporary(wave, path, temporary);
+    if (fd < 0) return READ_ERRNO + errno;
+    int error = write_all(fd, parts, count);
+    if (close(fd) && !error && errno != EINTR) error = errno;
+    if (!error && renameat(wave->root, temporary, wave->root, path)) error = errno;
+    if (error) unlinkat(wave->root, temporary, 0);
+    return error ? READ_ERRNO + error : READ_OK;
 }
 
 /* -- one chunk ------------------------------------------------------------------------------- */
+
+static void put_le(uint8_t *to, uint64_t value, int bytes) {
+    for (int b = 0; b < bytes; b++) to[b] = (uint8_t)(value >> 8 * b);
+}
 
 static int is_covered(const WriteWave *job, int64_t i) {
     const CopyRows *copy = &job->copy;
@@ -144,26 +165,114 @@ static uint8_t *encode(const WriteWave *job, Worker *worker, uint8_t *decoded, s
     }
     if (job->checked) {
         uint32_t crc = crc32c(encoded, *size);
-        for (int b = 0; b < CHECKSUM_BYTES; b++) encoded[*size + b] = (uint8_t)(crc >> 8 * b);
+        put_le(encoded + *size, crc, CHECKSUM_BYTES);
         *size += CHECKSUM_BYTES;
     }
     return encoded;
 }
 
-static int32_t do_chunk(const Wave *wave, Worker *worker, int64_t i) {
-    const WriteWave *job = wave->job;
-    size_t item = (size_t)job->copy.itemsize, size;
+/* Gather and encode chunk i; the bytes stay until the next one. A READ_ status. */
+static int32_t make_chunk(const WriteWave *job, Worker *worker, int64_t i, struct iovec *made) {
+    size_t item = (size_t)job->copy.itemsize;
     uint8_t *decoded = scratch_room(&worker->decoded, job->nbytes + CHECKSUM_BYTES);
     if (!decoded) return READ_NO_SPACE;
     if (!is_covered(job, i)) fill_items(decoded, job->copy.fill, item, (size_t)job->nbytes);
     copy_row(&job->copy, i, decoded);
     if (!job->write_empty && is_fill(decoded, job->copy.fill, item, (size_t)job->nbytes))
         return READ_MISSING;
-    const uint8_t *encoded = encode(job, worker, decoded, &size);
-    return encoded ? write_file(wave, i, encoded, size) : READ_NO_SPACE;
+    made->iov_base = encode(job, worker, decoded, &made->iov_len);
+    return made->iov_base ? READ_OK : READ_NO_SPACE;
+}
+
+/* -- shards ---------------------------------------------------------------------------------- */
+
+static size_t index_bytes(const WriteWave *job) {
+    return (size_t)job->slots * 16 + (job->index_checked ? CHECKSUM_BYTES : 0);
+}
+
+/* Write a shard of which every chunk is encoded. */
+static int32_t write_shard(const Wave *wave, int64_t s) {
+    const WriteWave *job = wave->job;
+    int64_t first = job->first[s], last = job->first[s + 1], count = 0;
+    size_t size = index_bytes(job), offset = job->index_at_end ? 0 : size;
+    struct iovec *parts = calloc((size_t)(last - first) + 1, sizeof *parts);
+    uint8_t *index = malloc(size);
+    int32_t status = atomic_load(&wave->shards[s].status);
+    if (!parts || !index) status = READ_NO_SPACE;
+    if (status == READ_OK) {
+        memset(index, 0xFF, size);
+        if (!job->index_at_end) parts[count++] = (struct iovec){index, size};
+        for (int64_t i = first; i < last; i++) {
+            const struct iovec *piece = &wave->pieces[i];
+            if (!piece->iov_base) continue;
+            put_le(index + 16 * job->slot[i], offset, 8);
+            put_le(index + 16 * job->slot[i] + 8, piece->iov_len, 8);
+            offset += piece->iov_len;
+            parts[count++] = *piece;
+        }
+        if (job->index_checked)
+            put_le(index + size - CHECKSUM_BYTES, crc32c(index, size - CHECKSUM_BYTES),
+                   CHECKSUM_BYTES);
+        if (count == !job->index_at_end)
+            status = READ_MISSING; /* nothing in it */
+        else if (job->index_at_end)
+            parts[count++] = (struct iovec){index, size};
+        if (status == READ_OK) status = write_file(wave, s, parts, count);
+    }
+    free(parts);
+    free(index);
+    for (int64_t i = first; i < last; i++) {
+        free(wave->pieces[i].iov_base);
+        wave->pieces[i].iov_base = NULL;
+    }
+    return status;
+}
+
+static void keep_piece(Wave *wave, int64_t i, int32_t status, const struct iovec *made) {
+    Shard *shard = &wave->shards[wave->shard_of[i]];
+    if (status == READ_OK) {
+        struct iovec *piece = &wave->pieces[i];
+        if ((piece->iov_base = malloc(made->iov_len)))
+            memcpy(piece->iov_base, made->iov_base, piece->iov_len = made->iov_len);
+        else
+            status = READ_NO_SPACE;
+    }
+    if (status != READ_OK && status != READ_MISSING) atomic_store(&shard->status, status);
+    if (atomic_fetch_sub(&shard->left, 1) == 1)
+        wave->job->statuses[wave->shard_of[i]] = write_shard(wave, wave->shard_of[i]);
+}
+
+static int begin_shards(Wave *wave) {
+    const WriteWave *job = wave->job;
+    wave->shards = calloc((size_t)job->files + 1, sizeof *wave->shards);
+    wave->shard_of = malloc((size_t)(job->n + 1) * sizeof *wave->shard_of);
+    wave->pieces = calloc((size_t)job->n + 1, sizeof *wave->pieces);
+    if (!wave->shards || !wave->shard_of || !wave->pieces) return 0;
+    for (int64_t s = 0; s < job->files; s++) {
+        atomic_store(&wave->shards[s].left, job->first[s + 1] - job->first[s]);
+        for (int64_t i = job->first[s]; i < job->first[s + 1]; i++) wave->shard_of[i] = s;
+    }
+    return 1;
+}
+
+static void end_shards(Wave *wave) {
+    for (int64_t i = 0; wave->pieces && i < wave->job->n; i++) free(wave->pieces[i].iov_base);
+    free(wave->shards);
+    free(wave->shard_of);
+    free(wave->pieces);
 }
 
 /* -- all chunks ------------------------------------------------------------------------------ */
+
+static void do_chunk(Wave *wave, Worker *worker, int64_t i) {
+    const WriteWave *job = wave->job;
+    struct iovec made = {NULL, 0};
+    int32_t status = make_chunk(job, worker, i, &made);
+    if (job->first)
+        keep_piece(wave, i, status, &made);
+    else
+        job->statuses[i] = status == READ_OK ? write_file(wave, i, &made, 1) : status;
+}
 
 static void *work(void *argument) {
     Wave *wave = argument;
@@ -175,7 +284,7 @@ static void *work(void *argument) {
         int64_t k = atomic_fetch_add(&wave->next, 1);
         if (k >= columns * wave->apart) break;
         int64_t i = k % columns * wave->apart + k / columns;
-        if (i < job->n) job->statuses[i] = do_chunk(wave, &worker, i);
+        if (i < job->n) do_chunk(wave, &worker, i);
         if (!asks || milliseconds() - asked < ASK_MS) continue;
         asked = milliseconds();
         if (job->interrupted()) atomic_store(&wave->stop, 1);
@@ -190,17 +299,17 @@ int write_wave(const WriteWave *job) {
     Wave wave = {.job = job, .root = -1, .caller = pthread_self()};
     int64_t threads = job->threads < job->n ? job->threads : job->n;
     int32_t status;
+    for (int64_t f = 0; f < job->files; f++) job->statuses[f] = READ_NO_SPACE;
     for (int64_t i = 0; i < job->n; i++) {
         int64_t lo, hi;
-        job->statuses[i] = READ_NO_SPACE;
         if (row_span(&job->copy, i, job->nbytes, &lo, &hi) == SPAN_OUTSIDE) return 0;
     }
     if (job->n == 0) return 1;
     wave.root = file_root(job->root, &status);
-    wave.apart = (job->n + threads - 1) / threads;
-    if (wave.root >= 0) {
+    wave.apart = job->first ? 1 : (job->n + threads - 1) / threads;
+    if (wave.root >= 0 && (!job->first || begin_shards(&wave)))
         run_threads((int)threads, work, &wave);
-        close(wave.root);
-    }
+    end_shards(&wave);
+    if (wave.root >= 0) close(wave.root);
     return 1;
 }
