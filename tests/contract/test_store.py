@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 from cuzarr.errors import CuzarrError, InvalidKeyError, ReadOnlyError, StoreError
-from cuzarr.storage import FsspecStore, Store, ZipStore
+from cuzarr.storage import (
+    FsspecStore,
+    LocalStore,
+    MemoryStore,
+    Store,
+    WrapperStore,
+    ZipStore,
+)
 from cuzarr.storage.base import ReadInto, RequestBatch, Status
 from cuzarr.storage.resolve import as_store
 from cuzarr.storage.view import read_only_view
@@ -447,3 +454,25 @@ def test_a_forked_child_reads(store: Store):
     os.waitpid(pid, 0)
     assert os.read(read_end, 100) == b"value"
     os.close(read_end)
+
+
+def test_a_store_over_the_same_objects_that_refuses_writes(store: Store) -> None:
+    change = getattr(store, "with_read_only", None)
+    if change is None:  # it can only be opened again
+        assert not isinstance(store, LocalStore | MemoryStore | WrapperStore)
+        with pytest.raises(NotImplementedError, match="open it again"):
+            WrapperStore(store).with_read_only(True)
+        return
+    store.set("a", b"old")
+    reader = change(True)
+    assert type(reader) is type(store)
+    assert (reader.read_only, store.read_only) == (True, False)
+    store.set("a", b"new")
+    assert reader.get("a") == b"new"
+    for refused in (lambda: reader.set("a", b""), lambda: reader.delete(["a"])):
+        with pytest.raises(ReadOnlyError):
+            refused()
+    writer = reader.with_read_only()
+    assert writer == store
+    writer.set("a", b"newest")
+    assert store.get("a") == b"newest"

@@ -125,3 +125,22 @@ def test_chunk_grid_objects(shape: Any, sizes: Any) -> None:
         assert (one.shape, one.is_boundary) == (other.shape, other.is_boundary)
     longer = tuple(n + 2 for n in shape)
     assert ours.update_shape(longer).chunk_sizes == theirs.update_shape(longer).chunk_sizes
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (4, 6, 5)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"chunk_key_encoding": {"name": "default", "separator": "."}},
+        {"chunk_key_encoding": {"name": "v2", "separator": "/"}},
+        {"zarr_format": 2},
+        {"zarr_format": 2, "chunk_key_encoding": {"name": "v2", "separator": "/"}},
+    ],
+)
+def test_keys_of_chunks_by_their_coordinates(shape: Any, options: Any) -> None:
+    theirs = zarr.create_array({}, shape=shape, chunks=(2,) * len(shape), dtype="i4", **options)
+    ours = cuzarr.create_array({}, shape=shape, chunks=(2,) * len(shape), dtype="i4", **options)
+    coords = tuple(range(len(shape)))
+    assert ours.metadata.encode_chunk_key(coords) == theirs.metadata.encode_chunk_key(coords)
+    assert ours.metadata.chunk_key_encoding is ours.metadata.key_encoding

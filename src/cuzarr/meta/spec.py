@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -46,6 +46,13 @@ class ChunkKeyEncoding:
 
     name: Literal["default", "v2"] = "default"
     separator: Literal["/", "."] = "/"
+
+    def encode(self, chunk_coords: Iterable[int]) -> str:
+        """Return the key of a chunk, relative to its array."""
+        parts = [str(coord) for coord in chunk_coords]
+        if self.name == "default":
+            parts.insert(0, "c")
+        return self.separator.join(parts) or "0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,15 @@ class ArraySpec:
     def to_dict(self) -> dict[str, JSON]:
         """Return the metadata document; of a v2 array with ``attributes`` among the fields."""
         return WRITERS[self.zarr_format](self)
+
+    @property
+    def chunk_key_encoding(self) -> ChunkKeyEncoding:
+        """How chunk coordinates become a key, by the name of zarr-python."""
+        return self.key_encoding
+
+    def encode_chunk_key(self, chunk_coords: Iterable[int]) -> str:
+        """Return the key of a chunk (of a shard, in a sharded array), relative to the array."""
+        return self.key_encoding.encode(chunk_coords)
 
     @property
     def grid(self) -> tuple[Spacing, ...]:

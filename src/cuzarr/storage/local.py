@@ -15,6 +15,7 @@ import errno
 import os
 import stat
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import Self
 
 import numpy as np
 
@@ -89,6 +90,13 @@ class LocalStore(ByKey):
 
     def __hash__(self) -> int:
         return hash(self._identity())
+
+    def with_read_only(self, read_only: bool = False) -> Self:
+        """Return a store over the same files that refuses writes, or does not."""
+        return type(self)(
+            self.root, read_only=read_only, fsync=self.fsync, make_root=self.make_root,
+            follow_links=self.follow_links,
+        )  # fmt: skip
 
     def file_root(self, batch: RequestBatch) -> str:
         """Check the keys of a batch and return the directory that they are relative to."""

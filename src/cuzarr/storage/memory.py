@@ -65,6 +65,12 @@ class MemoryStore(ByKey):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["store_dict"], read_only=state["read_only"])  # type: ignore[misc]
 
+    def with_read_only(self, read_only: bool = False) -> Self:
+        """Return a store over the same mapping that refuses writes, or does not."""
+        store = type(self)(self.store_dict, read_only=read_only)
+        store._lock = self._lock
+        return store
+
     def locate(self, batch: RequestBatch) -> Located:
         """Find many byte ranges where they lie; nothing is copied."""
         if not self.in_memory or type(self).get_many is not MemoryStore.get_many:

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 from cuzarr.storage.base import BytesLike, Names, RequestBatch, Values
 from cuzarr.storage.resolve import StoreLike, as_store
@@ -43,6 +43,19 @@ class WrapperStore:
 
     def __hash__(self) -> int:
         return hash((type(self), self._store))
+
+    def with_read_only(self, read_only: bool = False) -> Self:
+        """Return a wrapper that refuses writes, or does not, around a store that does the same.
+
+        Raises
+        ------
+        NotImplementedError
+            The store within can only be opened again.
+        """
+        change = getattr(self._store, "with_read_only", None)
+        if change is None:
+            raise NotImplementedError(f"{self._store} has no with_read_only: open it again")
+        return type(self)(change(read_only))
 
     def get_many(self, batch: RequestBatch) -> Values:
         """Read many byte ranges."""
@@ -134,6 +147,11 @@ class LoggingStore(WrapperStore):
 
     def __str__(self) -> str:
         return f"logging-{self._store}"
+
+    def with_read_only(self, read_only: bool = False) -> Self:
+        """Return a logging store that refuses writes, or does not; it counts for itself."""
+        inner = WrapperStore(self._store).with_read_only(read_only)._store
+        return type(self)(inner, self.log_level, self.log_handler)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._store, self.log_level, self.log_handler)
