@@ -28,7 +28,8 @@ from cuzarr.host.native_zstd import with_native_zstd
 from cuzarr.storage.base import FileSource
 
 _WAVE_BYTES = 32 * 2**20  #: decoded bytes that are encoded before they are stored
-_CALL_BYTES = 2**28  #: decoded bytes per native call
+_CALL_BYTES = 2**27  #: decoded bytes per native call; parts of shards are all kept until its end
+_CALL_CHUNKS = 16  #: at least, for each thread: at the end of a call some wait for the last chunk
 _NONE = np.zeros(0, np.int64)
 _STORED = b""  #: what is left of a chunk that its task has stored
 Encoded = list[Bytes | None]
@@ -73,9 +74,9 @@ class HostWritePass:
         self.chunk_bytes = max(job.chain.chunk.nbytes, 1)
         self._threads = threads()
         self._native = native_write(job, value, write_empty_chunks, self._threads)
-        wave_bytes = _WAVE_BYTES if self._native is None else _CALL_BYTES
-        wave_chunks = min(config.get("host.wave_chunks"), wave_bytes // self.chunk_bytes)
-        self.wave_chunks = max(4 * self._threads, wave_chunks)
+        nbytes, least = (_WAVE_BYTES, 4) if self._native is None else (_CALL_BYTES, _CALL_CHUNKS)
+        wave_chunks = min(config.get("host.wave_chunks"), nbytes // self.chunk_bytes)
+        self.wave_chunks = max(least * self._threads, wave_chunks)
         self._files = isinstance(job.store, FileSource)
         self._kept = with_native_zstd(job.chain)
         self._passing = with_native_zstd(job.chain, passing=True)
