@@ -12,23 +12,24 @@ from __future__ import annotations
 
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cuzarr.codecs.base import Bytes
+from cuzarr.codecs.chain import CodecChain
 from cuzarr.config import config
 from cuzarr.engine.batch import EncodedWave, Job, Wave
 from cuzarr.engine.pool import abandon, pool, threads
 from cuzarr.host.gather import Gather
 from cuzarr.host.layout import host_records
-from cuzarr.host.native_write import native_write
+from cuzarr.host.native_write import NativeWrite, native_write
 from cuzarr.host.native_zstd import with_native_zstd
-from cuzarr.storage.base import FileSource
 
-_WAVE_BYTES = 32 * 2**20  #: decoded bytes that are encoded before they are stored
-_CALL_BYTES = 2**27  #: decoded bytes per native call; parts of shards are all kept until its end
+_WAVE_BYTES = 2**25  #: decoded bytes that are encoded before they are stored
+_CALL_BYTES = 2**27  #: the same where files are; of these only parts of shards are kept till then
 _CALL_CHUNKS = 16  #: at least, for each thread: at the end of a call some wait for the last chunk
 _NONE = np.zeros(0, np.int64)
 _STORED = b""  #: what is left of a chunk that its task has stored
@@ -73,43 +74,63 @@ class HostWritePass:
         self.job, self.write_empty_chunks = job, write_empty_chunks
         self.chunk_bytes = max(job.chain.chunk.nbytes, 1)
         self._threads = threads()
-        self._native = native_write(job, value, write_empty_chunks, self._threads)
-        nbytes, least = (_WAVE_BYTES, 4) if self._native is None else (_CALL_BYTES, _CALL_CHUNKS)
+        self._files = hasattr(job.store, "file_root")  # of FileSource; isinstance takes far longer
+        nbytes, least = (_CALL_BYTES, _CALL_CHUNKS) if self._files else (_WAVE_BYTES, 4)
         wave_chunks = min(config.get("host.wave_chunks"), nbytes // self.chunk_bytes)
         self.wave_chunks = max(least * self._threads, wave_chunks)
-        self._files = isinstance(job.store, FileSource)
-        self._kept = with_native_zstd(job.chain)
-        self._passing = with_native_zstd(job.chain, passing=True)
         self.ahead = 1  # no thread waits for the last chunk of a wave
         self._chunks = 0
         self._running: list[Future[Encoded]] = []
+        self._value = value
         self._fill: Any = np.array(job.fill_value, job.chain.chunk.dtype)[()]
-        self._gather = Gather(job, value, self._fill)
+
+    @cached_property
+    def _native(self) -> NativeWrite | None:
+        return native_write(self.job, self._value, self.write_empty_chunks, self._threads)
+
+    @cached_property
+    def _gather(self) -> Gather:
+        return Gather(self.job, self._value, self._fill)
+
+    @cached_property
+    def _kept(self) -> CodecChain:
+        return with_native_zstd(self.job.chain)
+
+    @cached_property
+    def _passing(self) -> CodecChain:
+        return with_native_zstd(self.job.chain, passing=True)
 
     def gather(self, wave: Wave) -> _Gathered:
         """Write what the native code can, and start the tasks of what it cannot."""
         n = len(wave)
         self._chunks += n
         rest, empty, stored = np.arange(n), _NONE, frozenset[int]()
-        if self._native is not None and wave.inner is not None:
-            rest, stored = self._native.write_shards(wave, wave.inner)
-        elif self._native is not None:
-            rest, empty = self._native.write_files(wave)
-        values, futures = self._start(wave if len(rest) == n else wave.take(rest))
+        if self._files and wave.rows.complete.any() and self._native is not None:
+            if wave.inner is not None:
+                rest, stored = self._native.write_shards(wave, wave.inner)
+            else:
+                rest, empty = self._native.write_files(wave)
+        values: Encoded = []
+        futures: list[Future[Encoded]] = []
+        if len(rest):
+            values, futures = self._start(wave if len(rest) == n else wave.take(rest))
         return _Gathered(wave, rest, empty, stored, values, futures)
 
     def encode(self, gathered: _Gathered) -> EncodedWave:
         """Wait for the tasks of a wave, and return what is left to do; raises the first error."""
         wave, futures = gathered.wave, gathered.futures
-        wait(futures, return_when=FIRST_EXCEPTION)  # one by one would wake this thread for each
+        if futures:  # one by one they would wake this thread for each
+            wait(futures, return_when=FIRST_EXCEPTION)
         values = gathered.values + [value for future in futures for value in future.result()]
         del self._running[: len(futures)]
         done = dict(zip(gathered.rest.tolist(), values, strict=True))
         if not self._stores(wave):
             every = [done.get(i) for i in range(len(wave))]
             return EncodedWave(wave, every, stored=gathered.stored)
-        found = np.array([i for i, value in done.items() if value is None], np.int64)
-        empty = np.sort(np.append(gathered.empty, found))
+        found = [i for i, value in done.items() if value is None]
+        if not found and not len(gathered.empty):
+            return EncodedWave(wave.take(slice(0, 0)), [])
+        empty = np.sort(np.append(gathered.empty, np.array(found, np.int64)))
         return EncodedWave(wave.take(empty), [None] * len(empty))
 
     def finish(self) -> None:
@@ -129,7 +150,7 @@ class HostWritePass:
         n = len(wave)
         run = min(max(1, 2**20 // self.chunk_bytes), -(-n // self._threads))
         if run >= n:
-            return self._run(wave) if n else [], []
+            return self._run(wave), []
         parts = [wave.take(slice(first, first + run)) for first in range(0, n, run)]
         apart = -(-len(parts) // self._threads)
         order = [i for first in range(apart) for i in range(first, len(parts), apart)]

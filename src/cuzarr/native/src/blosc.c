@@ -109,16 +109,6 @@ static int decode_stream(int32_t format, const uint8_t *src, int64_t size, uint8
     }
 }
 
-uint8_t *scratch_room(Scratch *scratch, int64_t size) {
-    if (!scratch->data || scratch->size < (size_t)size) {
-        free(scratch->data);
-        scratch->size = size > 0 ? (size_t)size : 1;
-        scratch->data = malloc(scratch->size);
-        if (!scratch->data) scratch->size = 0;
-    }
-    return scratch->data;
-}
-
 /* What of a block is needed: bytes lo <= b < hi once decoded and unshuffled. */
 typedef struct {
     int64_t length, lo, hi;

@@ -40,6 +40,14 @@ static inline uint64_t load_le64(const uint8_t *p) {
 void run_threads(int wanted, void *(*work)(void *), void *shared);
 int64_t milliseconds(void); /* of a clock that only goes forward */
 
+/* scratch.c */
+/* Scratch of one thread, grown as needed; what it held is lost then. */
+typedef struct {
+    uint8_t *data;
+    size_t size;
+} Scratch;
+uint8_t *scratch_room(Scratch *scratch, int64_t size); /* NULL when out of memory */
+
 /* files.c */
 typedef struct {
     const char *root;
@@ -261,12 +269,6 @@ void blosc_count(const uint64_t *ptrs, const int64_t *sizes, int64_t n, int64_t 
 /* first[0..n]: ascending rows of each chunk's streams; 0 when the bytes changed since the count. */
 int blosc_fill(const uint64_t *ptrs, const int64_t *sizes, int64_t n, const int64_t *first,
                const StreamColumns *columns);
-/* Scratch of one thread, grown as needed. */
-typedef struct {
-    uint8_t *data;
-    size_t size;
-} Scratch;
-uint8_t *scratch_room(Scratch *scratch, int64_t size); /* NULL when out of memory */
 /* Decode bytes lo <= b < hi of a chunk, which lie in one block, to their place in the `to` of the
  * block; the streams end before `end` of the source. 0 when corrupt. */
 int blosc_decode_block(const uint8_t *src, int64_t end, const BloscHeader *header, int64_t block,

@@ -2,8 +2,8 @@
  *
  * 1. Threads take chunks from an atomic counter, each far from the one before it: files are seldom
  *    made in one directory at a time, where the threads would wait for each other.
- * 2. A chunk is gathered into scratch in the layout in which it is stored, encoded, and written
- *    while it is in cache.
+ * 2. A chunk is gathered into scratch in the layout in which it is stored, unless it lies in the
+ *    array just so, encoded, and written while it is in cache.
  * 3. Chunks of shards are taken one after another, and kept until the last of their shard is done:
  *    that thread writes the shard, chunks in the order of their slots, and its index.
  * 4. A file is made under another name and then renamed: readers see the old one or the new one.
@@ -171,13 +171,33 @@ static uint8_t *encode(const WriteWave *job, Worker *worker, uint8_t *decoded, s
     return encoded;
 }
 
+/* Where chunk i lies in the array as it is stored, or NULL. */
+static uint8_t *in_array(const WriteWave *job, int64_t i) {
+    const CopyRows *copy = &job->copy;
+    Line lines[MAX_AXES + 1];
+    int64_t chunk, array;
+    if (copy->swap_unit || (job->checked && job->codec == CODEC_RAW) || !is_covered(job, i) ||
+        row_lines(copy, i, lines, &chunk, &array) != 1 ||
+        lines[0].chunk_step != copy->itemsize || lines[0].array_step != copy->itemsize ||
+        lines[0].count * copy->itemsize != job->nbytes)
+        return NULL;
+    return copy->array + array;
+}
+
+static uint8_t *gather(const WriteWave *job, Worker *worker, int64_t i) {
+    size_t item = (size_t)job->copy.itemsize;
+    uint8_t *decoded = scratch_room(&worker->decoded, job->nbytes + CHECKSUM_BYTES);
+    if (!decoded) return NULL;
+    if (!is_covered(job, i)) fill_items(decoded, job->copy.fill, item, (size_t)job->nbytes);
+    copy_row(&job->copy, i, decoded);
+    return decoded;
+}
+
 /* Gather and encode chunk i; the bytes stay until the next one. A READ_ status. */
 static int32_t make_chunk(const WriteWave *job, Worker *worker, int64_t i, struct iovec *made) {
     size_t item = (size_t)job->copy.itemsize;
-    uint8_t *decoded = scratch_room(&worker->decoded, job->nbytes + CHECKSUM_BYTES);
-    if (!decoded) return READ_NO_SPACE;
-    if (!is_covered(job, i)) fill_items(decoded, job->copy.fill, item, (size_t)job->nbytes);
-    copy_row(&job->copy, i, decoded);
+    uint8_t *decoded = in_array(job, i);
+    if (!decoded && !(decoded = gather(job, worker, i))) return READ_NO_SPACE;
     if (!job->write_empty && is_fill(decoded, job->copy.fill, item, (size_t)job->nbytes))
         return READ_MISSING;
     made->iov_base = encode(job, worker, decoded, &made->iov_len);
