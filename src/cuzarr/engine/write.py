@@ -105,8 +105,9 @@ class _Storing:
         full = [(key, value) for key, value in zip(keys, values, strict=True) if value is not None]
         if empty:
             self._store.delete(empty)
-        if self._at_once:
+        if self._at_once and full:
             _set_many(self._store, full)
+        if self._at_once:
             return
         tasks = threads() if self._store.parallel_safe else 1
         per_task = max(1, -(-len(full) // tasks))
