@@ -16,7 +16,7 @@ from cuzarr.meta.chunking import default_shards
 from cuzarr.meta.consolidated import Consolidated
 from cuzarr.meta.ml_types import BITS
 from cuzarr.meta.problems import Problems
-from cuzarr.meta.spec import CodecSpec, GroupSpec
+from cuzarr.meta.spec import ChunkKeyEncoding, CodecSpec, GroupSpec
 
 
 def zarray(**changes: Any) -> dict[str, Any]:
@@ -203,6 +203,22 @@ def test_a_shard_is_no_larger_than_the_array() -> None:
     assert default_shards((10, 7), (5, 7), 1) == (10, 7)
     assert default_shards((10, 7), (5, 7), 1, target=1) == (5, 7)
     assert default_shards((100,), (3,), 4, target=60) == (12,)
+
+
+@pytest.mark.parametrize(
+    ("name", "separator", "keys"),
+    [
+        ("default", "/", ["c", "c/3", "c/0/12"]), ("default", ".", ["c", "c.3", "c.0.12"]),
+        ("v2", ".", ["0", "3", "0.12"]), ("v2", "/", ["0", "3", "0/12"]),
+    ],
+)  # fmt: skip
+def test_keys_of_chunks(name: Any, separator: Any, keys: list[str]) -> None:
+    encoding = ChunkKeyEncoding(name, separator)
+    coords: list[tuple[int, ...]] = [(), (3,), (0, 12)]
+    assert [encoding.encode(at) for at in coords] == keys
+    spec = cuzarr.create_array({}, shape=(4,), chunks=(2,), dtype="i4").metadata
+    assert spec.chunk_key_encoding is spec.key_encoding
+    assert spec.encode_chunk_key((1,)) == "c/1"
 
 
 def _store(document: dict[str, Any]) -> cuzarr.MemoryStore:
