@@ -475,3 +475,62 @@ def test_ctrl_c_ends_a_native_write(tmp_path: Path) -> None:
         signal.signal(signal.SIGUSR1, before)
     assert len(list(z.store.list("c"))) < 128
     assert not [path for path in tmp_path.rglob("*") if "partial" in path.name]
+
+
+@pytest.mark.parametrize("files", [False, True])
+def test_a_repeated_index_leaves_the_fill_value_beyond_the_array(
+    tmp_path: Path, files: bool
+) -> None:
+    """As many indices as the chunk is wide, and fewer columns that they name."""
+    place = tmp_path / "a" if files else MemoryStore()
+    for _ in range(20):
+        junk = np.full((3, 3), 0x41414141, "i4")
+        del junk
+        z = cuzarr.create_array(
+            place, shape=(3, 2), chunks=(3, 3), dtype="i4", fill_value=7, overwrite=True,
+            compressors=[{"name": "gzip", "configuration": {"level": 1}}], device="cpu",
+        )  # fmt: skip
+        z.oindex[np.arange(3), [0, 1, 0]] = np.arange(9).reshape(3, 3)
+        z.resize((3, 3))
+        assert z[:, 2].tolist() == [7, 7, 7]
+
+
+def test_a_wrapper_that_passes_everything_on_sees_every_write(tmp_path: Path) -> None:
+    class Passing:
+        def __init__(self, inner: LocalStore) -> None:
+            self.inner, self.keys = inner, list[str]()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.inner, name)
+
+        def set_many(self, keys: Sequence[str], values: Sequence[BytesLike]) -> None:
+            self.keys += keys
+            self.inner.set_many(keys, values)
+
+    store: Any = Passing(LocalStore(tmp_path))
+    z = cuzarr.create_array(store, shape=(9,), chunks=(3,), dtype="i4", device="cpu")
+    z[:] = np.arange(1, 10)
+    assert {"c/0", "c/1", "c/2"} <= set(store.keys)
+
+
+def test_a_value_that_changes_meanwhile_leaves_chunks_that_can_be_decoded(tmp_path: Path) -> None:
+    value = np.zeros(2**22, "u1")
+    z = cuzarr.create_array(
+        tmp_path / "a", shape=value.shape, chunks=(2**16,), dtype="u1", device="cpu",
+        compressors=[{"name": "zstd", "configuration": {"level": 1, "checksum": True}}],
+    )  # fmt: skip
+    done: list[int] = []
+
+    def change() -> None:
+        while not done:
+            np.add(value, 1, out=value)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(8):
+            z[:] = value
+            assert z[:].shape == value.shape  # every checksum is right
+    finally:
+        done.append(1)
+        thread.join()

@@ -78,7 +78,8 @@ class Gather:
         """Give the chunks what the value does not overwrite."""
         rows, chain = wave.rows, self.job.chain
         unset = np.ones(len(rows), np.bool_)
-        if not rows.flat:  # complete at the border of the array may be less than the chunk
+        # complete at the border of the array may be less than the chunk; a list may repeat itself
+        if not rows.flat and all(pair is None for pair in rows.lists):
             unset = ~(complete & (rows.count == np.array(chain.chunk.shape, np.int64)).all(axis=1))
         if not unset.any():
             return

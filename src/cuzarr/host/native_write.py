@@ -107,7 +107,8 @@ def native_write(
     """Return how the native code writes a job, or None where it cannot."""
     layout = job.chain.layout
     if (
-        not hasattr(job.store, "write_root")  # of FileTarget; isinstance takes far longer
+        # FileTarget, which isinstance takes far longer to tell; not what a wrapper passes on
+        not hasattr(type(job.store), "write_root")
         or job.fields is not None
         or job.plan.points is not None
         or layout is None

@@ -76,6 +76,7 @@ PyObject *py_write_wave(PyObject *self, PyObject *args) {
     if ((job.codec == CODEC_ZSTD && !codecs.zstd_encode) ||
         (job.codec == CODEC_BLOSC && !codecs.blosc_encode))
         return fail("codec: not available here");
+    if (job.threads < 1) return fail("threads: less than 1");
     if (typesize < 1 || typesize > 255 || blocksize < 0 || job.shuffle < 0 || job.shuffle > 2)
         return fail("typesize, blocksize, shuffle: out of range");
     job.n = row_count(tuple);

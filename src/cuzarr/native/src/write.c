@@ -2,8 +2,8 @@
  *
  * 1. Threads take chunks from an atomic counter, each far from the one before it: files are seldom
  *    made in one directory at a time, where the threads would wait for each other.
- * 2. A chunk is gathered into scratch in the layout in which it is stored, unless it lies in the
- *    array just so, encoded, and written while it is in cache.
+ * 2. A chunk is gathered into scratch in the layout in which it is stored, encoded, and written
+ *    while it is in cache; raw ones that lie in the array just so are written from there.
  * 3. Chunks of shards are taken one after another, and kept until the last of their shard is done:
  *    that thread writes the shard, chunks in the order of their slots, and its index.
  * 4. A file is made under another name and then renamed: readers see the old one or the new one.
@@ -171,12 +171,14 @@ static uint8_t *encode(const WriteWave *job, Worker *worker, uint8_t *decoded, s
     return encoded;
 }
 
-/* Where chunk i lies in the array as it is stored, or NULL. */
+/* Where chunk i lies in the array as it is stored, or NULL. Only what is written as it is may be
+ * taken from there: a compressor reads its input several times, and another thread that changes the
+ * array meanwhile would make a chunk that nobody can decode. */
 static uint8_t *in_array(const WriteWave *job, int64_t i) {
     const CopyRows *copy = &job->copy;
     Line lines[MAX_AXES + 1];
     int64_t chunk, array;
-    if (copy->swap_unit || (job->checked && job->codec == CODEC_RAW) || !is_covered(job, i) ||
+    if (copy->swap_unit || job->checked || job->codec != CODEC_RAW || !is_covered(job, i) ||
         row_lines(copy, i, lines, &chunk, &array) != 1 ||
         lines[0].chunk_step != copy->itemsize || lines[0].array_step != copy->itemsize ||
         lines[0].count * copy->itemsize != job->nbytes)
