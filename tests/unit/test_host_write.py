@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,15 +18,13 @@ from cuzarr.engine.pool import pool
 from cuzarr.errors import (
     ChunkDecodeError,
     ChunkEncodeError,
-    InvalidKeyError,
-    ReadOnlyError,
     StoreError,
 )
-from cuzarr.host import native_write, write_pass
+from cuzarr.host import write_pass
 from cuzarr.host.layout import moves_bytes
 from cuzarr.host.native_zstd import Room
 from cuzarr.storage import LocalStore, MemoryStore
-from cuzarr.storage.base import BytesLike, RequestBatch
+from cuzarr.storage.base import BytesLike
 
 ZSTD = {"name": "zstd", "configuration": {"level": 1}}
 CRC32C = {"name": "crc32c"}
@@ -288,195 +284,6 @@ def test_what_the_native_code_copies(value: str, chunk: str, same: bool) -> None
     assert not moves_bytes(text, text)
 
 
-# Files that the native code writes
-
-LAYOUTS: list[tuple[str, dict[str, Any]]] = [
-    ("zstd", {"compressors": [ZSTD]}),
-    ("zstd with checksums", {"compressors": [
-        {"name": "zstd", "configuration": {"level": -3, "checksum": True}}, CRC32C]}),
-    ("raw", {"compressors": None}),
-    ("raw with checksum", {"compressors": [CRC32C]}),
-    ("big-endian", {"compressors": [ZSTD],
-                    "serializer": {"name": "bytes", "configuration": {"endian": "big"}}}),
-    ("transposed", {"compressors": [ZSTD], "filters": [
-        {"name": "transpose", "configuration": {"order": [1, 0]}}]}),
-    ("blosc", {"compressors": [{"name": "blosc", "configuration": {
-        "cname": "lz4", "clevel": 5, "shuffle": "bitshuffle", "typesize": 4, "blocksize": 0}}]}),
-    ("v2 blosc", {"zarr_format": 2, "compressors": numcodecs.Blosc("zstd", 3, -1)}),
-    ("v2 columns", {"zarr_format": 2, "compressors": numcodecs.Zstd(2), "order": "F"}),
-    ("rectilinear", {"compressors": [ZSTD], "chunks": [[7, 3, 10], [30]]}),
-    ("shards", {"compressors": [ZSTD], "chunks": (3, 4), "shards": (9, 8)}),
-    ("shards, index first", {"compressors": None, "chunks": (3, 4), "shards": {
-        "shape": (12, 16), "index_location": "start"}}),
-    ("shards of one chunk", {"compressors": [ZSTD, CRC32C], "chunks": (6, 10), "shards": (6, 10)}),
-    ("shards, plain index", {"chunks": (10, 8), "filters": None, "compressors": None,
-        "serializer": cuzarr.codecs.ShardingCodec(
-            chunk_shape=(5, 4), codecs=["bytes", ZSTD],
-            index_codecs=[{"name": "bytes", "configuration": {"endian": "little"}}])}),
-    ("shards, big index", {"chunks": (10, 8), "filters": None, "compressors": None,
-        "serializer": cuzarr.codecs.ShardingCodec(
-            chunk_shape=(5, 4), codecs=["bytes", ZSTD],
-            index_codecs=[{"name": "bytes", "configuration": {"endian": "big"}}, "crc32c"])}),
-    ("rectilinear shards", {"compressors": [ZSTD], "chunks": (2, 5),
-                            "shards": [[8, 4, 8], [10, 20]]}),
-]  # fmt: skip
-
-
-def stored(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*") if path.is_file()
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("write_empty", [False, True])
-@pytest.mark.parametrize("options", [o for _, o in LAYOUTS], ids=[n for n, _ in LAYOUTS])
-def test_native_files_are_those_of_the_codec_chain(
-    options: dict[str, Any], write_empty: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    value = np.arange(600, dtype="f4").reshape(20, 30)
-    value[7:14, 8:16] = value[15:, 25:] = np.nan
-    calls: list[int] = []
-    write_wave = native.write_wave
-
-    def noting(*arguments: Any) -> Any:
-        calls.append(len(arguments[2]) - 1)
-        return write_wave(*arguments)
-
-    monkeypatch.setattr(native, "write_wave", noting)
-    folders = [tmp_path / "native", tmp_path / "chain"]
-    for folder in folders:
-        if folder.name == "chain":
-            monkeypatch.setattr(native, "encoders_available", frozenset)
-        z = cuzarr.create_array(
-            folder, shape=(20, 30), dtype="f4", fill_value=np.nan, device="cpu",
-            **{"chunks": (7, 8)} | options, config={"write_empty_chunks": write_empty},
-        )  # fmt: skip
-        z[...] = np.float32(3)
-        z[...] = value
-        z[3:15, 5:] = value[3:15, 5:].astype(">f4")
-        z.oindex[[1, 0, 2, 3, 4, 5, 6, 7], :] = value[[1, 0, 2, 3, 4, 5, 6, 7]]
-        np.testing.assert_array_equal(z[...], value)
-    assert stored(folders[0]) == stored(folders[1])
-    wanted = 0 if "big" in str(options.get("serializer")) else 3
-    assert sum(calls) >= wanted or not native.HAVE_NATIVE
-
-
-def test_what_the_native_code_leaves_is_done_chunk_by_chunk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_wave = native.write_wave
-
-    def leave_some(*arguments: Any) -> Any:
-        statuses = write_wave(*arguments)
-        statuses[::3] = 3
-        return statuses
-
-    monkeypatch.setattr(native, "write_wave", leave_some)
-    z = cuzarr.create_array(
-        tmp_path / "a", shape=(100,), chunks=(7,), dtype="i4", compressors=[ZSTD], device="cpu"
-    )
-    value = noise(100)
-    value[14:21] = value[21:28] = 0
-    z[:] = 5
-    z[:] = value
-    np.testing.assert_array_equal(z[:], value)
-    assert sorted(z.store.list("c")) == sorted(f"c/{i}" for i in range(15) if i not in (2, 3))
-
-
-@pytest.mark.parametrize("how", ["file", "directory", "long", "link"])
-def test_errors_of_native_files_name_the_key(tmp_path: Path, how: str) -> None:
-    name = "x" * 300 if how == "long" else "a"
-    store = LocalStore(tmp_path / "store")
-    (tmp_path / "outside").mkdir()
-    if how == "long":
-        with pytest.raises(StoreError, match="x{300}"):
-            cuzarr.create_array(store, name=name, shape=(10,), chunks=(5,), dtype="i4")
-        return
-    z = cuzarr.create_array(
-        store, name=name, shape=(10,), chunks=(5,), dtype="i4", compressors=None, device="cpu"
-    )
-    place = tmp_path / "store" / "a" / "c"
-    if how == "file":
-        place.write_bytes(b"")
-    elif how == "directory":
-        (place / "1").mkdir(parents=True)
-    else:
-        place.symlink_to(tmp_path / "outside")
-    with pytest.raises(StoreError, match="a/c") as caught:
-        z[:] = np.arange(10)
-    assert ("leads outside" in str(caught.value)) == (how == "link")
-    assert not list((tmp_path / "outside").iterdir())
-    assert not [path for path in tmp_path.rglob("*") if "partial" in path.name]
-
-
-def test_stores_that_write_for_themselves_are_asked(tmp_path: Path) -> None:
-    class Own(LocalStore):
-        seen = 0
-
-        def set(self, key: str, value: BytesLike) -> None:
-            type(self).seen += 1
-            super().set(key, value)
-
-    own = Own(tmp_path / "own")
-    z = cuzarr.create_array(own, shape=(9,), chunks=(3,), dtype="i4", device="cpu")
-    before = Own.seen
-    z[:] = np.arange(1, 10)
-    assert Own.seen == before + 3
-    kept = LocalStore(tmp_path / "kept", fsync=True)
-    z = cuzarr.create_array(kept, shape=(9,), chunks=(3,), dtype="i4", device="cpu")
-    assert kept.write_root(RequestBatch.of(["c/0"])) is None
-    z[:] = np.arange(1, 10)
-    np.testing.assert_array_equal(z[:], np.arange(1, 10))
-
-
-def test_keys_that_may_not_be_written_are_refused(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path)
-    assert store.write_root(RequestBatch.of(["a/b"])) == str(tmp_path)
-    assert store.write_root(RequestBatch.of(["a/.cuzarr-partial-1"])) is None
-    for key in ("../a", "a//b", "/a"):
-        with pytest.raises(InvalidKeyError):
-            store.write_root(RequestBatch.of([key]))
-    with pytest.raises(ReadOnlyError, match="c/0"):
-        LocalStore(tmp_path, read_only=True).write_root(RequestBatch.of(["c/0"]))
-
-
-def test_chains_that_the_native_code_lacks() -> None:
-    for options in (
-        {"compressors": [ZSTD, ZSTD]},
-        {"compressors": [CRC32C, ZSTD]},
-        {"compressors": [{"name": "gzip", "configuration": {"level": 1}}]},
-    ):
-        z = cuzarr.create_array(
-            MemoryStore(), shape=(8,), chunks=(4,), dtype="i4", device="cpu", **options
-        )
-        assert native_write._encoder(z._target.chain, 16) is None
-
-
-def test_ctrl_c_ends_a_native_write(tmp_path: Path) -> None:
-    class Stop(Exception):
-        pass
-
-    def stop(*_: object) -> None:
-        raise Stop
-
-    z = cuzarr.create_array(
-        tmp_path / "a", shape=(2**27,), chunks=(2**20,), dtype="u1", device="cpu",
-        compressors=[{"name": "zstd", "configuration": {"level": 19}}],
-    )  # fmt: skip
-    before = signal.signal(signal.SIGUSR1, stop)
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1))
-    try:
-        timer.start()
-        with pytest.raises(Stop):
-            z[:] = np.frombuffer(noise(2**25).tobytes(), "u1")  # half a minute, and more
-    finally:
-        timer.join()
-        signal.signal(signal.SIGUSR1, before)
-    assert len(list(z.store.list("c"))) < 128
-    assert not [path for path in tmp_path.rglob("*") if "partial" in path.name]
-
-
 @pytest.mark.parametrize("files", [False, True])
 def test_a_repeated_index_leaves_the_fill_value_beyond_the_array(
     tmp_path: Path, files: bool
@@ -493,44 +300,3 @@ def test_a_repeated_index_leaves_the_fill_value_beyond_the_array(
         z.oindex[np.arange(3), [0, 1, 0]] = np.arange(9).reshape(3, 3)
         z.resize((3, 3))
         assert z[:, 2].tolist() == [7, 7, 7]
-
-
-def test_a_wrapper_that_passes_everything_on_sees_every_write(tmp_path: Path) -> None:
-    class Passing:
-        def __init__(self, inner: LocalStore) -> None:
-            self.inner, self.keys = inner, list[str]()
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.inner, name)
-
-        def set_many(self, keys: Sequence[str], values: Sequence[BytesLike]) -> None:
-            self.keys += keys
-            self.inner.set_many(keys, values)
-
-    store: Any = Passing(LocalStore(tmp_path))
-    z = cuzarr.create_array(store, shape=(9,), chunks=(3,), dtype="i4", device="cpu")
-    z[:] = np.arange(1, 10)
-    assert {"c/0", "c/1", "c/2"} <= set(store.keys)
-
-
-def test_a_value_that_changes_meanwhile_leaves_chunks_that_can_be_decoded(tmp_path: Path) -> None:
-    value = np.zeros(2**22, "u1")
-    z = cuzarr.create_array(
-        tmp_path / "a", shape=value.shape, chunks=(2**16,), dtype="u1", device="cpu",
-        compressors=[{"name": "zstd", "configuration": {"level": 1, "checksum": True}}],
-    )  # fmt: skip
-    done: list[int] = []
-
-    def change() -> None:
-        while not done:
-            np.add(value, 1, out=value)
-
-    thread = threading.Thread(target=change)
-    thread.start()
-    try:
-        for _ in range(8):
-            z[:] = value
-            assert z[:].shape == value.shape  # every checksum is right
-    finally:
-        done.append(1)
-        thread.join()
