@@ -107,16 +107,13 @@ class LocalStore(ByKey):
 
     def write_root(self, batch: RequestBatch) -> str | None:
         """Check the keys of a batch that is written; None where each has to go by ``set``."""
-        own = {"set", "set_many"} & vars(self).keys()
-        kind = type(self)
-        if kind.set is not LocalStore.set or kind.set_many is not LocalStore.set_many or own:
-            return None
-        if self.fsync:
-            return None
         if self.read_only:
             raise refuse_write(self, batch.key(0))
-        if TEMPORARY.encode() in batch.keys:
-            return None  # to be refused by its name
+        kind, own = type(self), {"set", "set_many"} & vars(self).keys()
+        if kind.set is not LocalStore.set or kind.set_many is not LocalStore.set_many or own:
+            return None
+        if self.fsync or TEMPORARY.encode() in batch.keys:  # such a key is refused by its name
+            return None
         return self.file_root(batch)
 
     def versions(self, keys: Sequence[str]) -> list[Hashable]:

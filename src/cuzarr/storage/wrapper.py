@@ -52,10 +52,7 @@ class WrapperStore:
         NotImplementedError
             The store within can only be opened again.
         """
-        change = getattr(self._store, "with_read_only", None)
-        if change is None:
-            raise NotImplementedError(f"{self._store} has no with_read_only: open it again")
-        return type(self)(change(read_only))
+        return type(self)(self._changed(read_only))
 
     def get_many(self, batch: RequestBatch) -> Values:
         """Read many byte ranges."""
@@ -106,6 +103,13 @@ class WrapperStore:
         """Close the store within."""
         self._store.close()
 
+    def _changed(self, read_only: bool) -> StoreLike:
+        change = getattr(self._store, "with_read_only", None)
+        if change is None:
+            raise NotImplementedError(f"{self._store} has no with_read_only: open it again")
+        changed: StoreLike = change(read_only)
+        return changed
+
     def _check_writable(self, keys: Iterable[str]) -> None:
         for key in keys:
             if self.read_only:
@@ -150,8 +154,7 @@ class LoggingStore(WrapperStore):
 
     def with_read_only(self, read_only: bool = False) -> Self:
         """Return a logging store that refuses writes, or does not; it counts for itself."""
-        inner = WrapperStore(self._store).with_read_only(read_only)._store
-        return type(self)(inner, self.log_level, self.log_handler)
+        return type(self)(self._changed(read_only), self.log_level, self.log_handler)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._store, self.log_level, self.log_handler)
