@@ -50,31 +50,6 @@ def test_frames_equal_those_of_the_library(calls: Calls, checksum: bool) -> None
 
 
 @both
-def test_a_frame_goes_to_given_room(calls: Calls) -> None:
-    for size in SIZES:
-        data = noisy(size)
-        expected = frame(calls, data, 3, checksum=True)
-        room = memoryview(bytearray(size + size // 256 + 64))
-        found = calls.zstd_compress(data, 3, checksum=True, room=room)
-        assert isinstance(found, memoryview)
-        assert found.obj is room.obj
-        assert found == expected
-
-
-@both
-def test_a_room_that_is_too_small_is_left(calls: Calls) -> None:
-    data = noisy(100_000)
-    expected = frame(calls, data, 3)
-    for size in (0, 1, 1000, len(expected) - 1):
-        assert calls.zstd_compress(data, 3, room=memoryview(bytearray(size))) == expected
-    assert calls.zstd_compress(data, 3) == expected  # the context is as good as before
-    with pytest.raises((BufferError, TypeError), match=r"[Rr]ead-only|writable|read-only|modify"):
-        calls.zstd_compress(data, 3, room=memoryview(bytes(200_000)))
-    with pytest.raises((BufferError, ValueError), match="contiguous"):
-        calls.zstd_compress(np.zeros((4, 4))[:, ::2], 3, room=memoryview(bytearray(1000)))
-
-
-@both
 def test_a_large_context_does_not_stay(calls: Calls) -> None:
     data = noisy(17 << 20)
     assert numcodecs.zstd.decompress(calls.zstd_compress(data, 1)) == data  # much room
@@ -109,7 +84,6 @@ def test_without_the_functions_numcodecs_compresses() -> None:
     try:
         NATIVE._do.set_codecs(*found.addresses()[:10])
         assert NATIVE._do.zstd_compress(data, 3, False) is None
-        assert NATIVE._do.zstd_compress_into(data, 3, False, bytearray(2000)) is None
         assert NATIVE.zstd_compress(data, 3) == bytes(numcodecs.zstd.compress(data, 3, False))
     finally:
         NATIVE._do.set_codecs(*found.addresses())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 import warnings
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import cuzarr
+from cuzarr import native
 from cuzarr.codecs.chain import CodecChain
 from cuzarr.engine import pool as pools
 from cuzarr.engine.pool import pool, threads
@@ -66,6 +68,24 @@ def test_a_forked_child_has_its_own_threads() -> None:
         os.waitpid(child, 0)
         assert found == b"1"
         np.testing.assert_array_equal(z[...], DATA)
+
+
+def test_a_child_forked_while_codecs_are_looked_for_finds_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(native.calls, "_available", None)
+    with native.calls._lock:  # another thread is in its first read or write
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:
+            signal.alarm(30)  # ends a child that waits for ever
+            try:
+                os._exit(0 if "raw" in native.codecs_available() else 1)
+            finally:
+                os._exit(2)
+        _, status = os.waitpid(child, 0)
+    assert status == 0
 
 
 def test_the_pool_follows_the_configuration() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import pytest
 
 import cuzarr
 from cuzarr import native
+from cuzarr.codecs.zstd import ZstdCodec
 from cuzarr.errors import InvalidKeyError, ReadOnlyError, StoreError
-from cuzarr.host import native_write
-from cuzarr.storage import LocalStore, MemoryStore
+from cuzarr.host.layout import native_codec
+from cuzarr.storage import LocalStore
 from cuzarr.storage.base import BytesLike, RequestBatch
 
 ZSTD = {"name": "zstd", "configuration": {"level": 1}}
@@ -156,6 +158,17 @@ def test_stores_that_write_for_themselves_are_asked(tmp_path: Path) -> None:
     before = Own.seen
     z[:] = np.arange(1, 10)
     assert Own.seen == before + 3
+    store = LocalStore(tmp_path / "one")
+    seen: list[str] = []
+
+    def set_many(keys: Sequence[str], values: Sequence[BytesLike]) -> None:
+        seen.extend(keys)
+        LocalStore.set_many(store, keys, values)
+
+    store.set_many = set_many  # type: ignore[method-assign]
+    z = cuzarr.create_array(store, shape=(9,), chunks=(3,), dtype="i4", device="cpu")
+    z[:] = np.arange(1, 10)
+    assert {"c/0", "c/1", "c/2"} <= set(seen)
     kept = LocalStore(tmp_path / "kept", fsync=True)
     z = cuzarr.create_array(kept, shape=(9,), chunks=(3,), dtype="i4", device="cpu")
     assert kept.write_root(RequestBatch.of(["c/0"])) is None
@@ -174,16 +187,48 @@ def test_keys_that_may_not_be_written_are_refused(tmp_path: Path) -> None:
         LocalStore(tmp_path, read_only=True).write_root(RequestBatch.of(["c/0"]))
 
 
-def test_chains_that_the_native_code_lacks() -> None:
-    for options in (
-        {"compressors": [ZSTD, ZSTD]},
-        {"compressors": [CRC32C, ZSTD]},
-        {"compressors": [{"name": "gzip", "configuration": {"level": 1}}]},
-    ):
+class OwnZstd(ZstdCodec):
+    """Does something else, as a subclass may."""
+
+    def encode(self, data: Any, itemsize: int) -> Any:
+        return bytes(super().encode(bytes(255 - byte for byte in bytes(data)), itemsize))
+
+    def decode(self, data: Any, size: int | None, out: Any) -> Any:
+        return bytes(255 - byte for byte in bytes(super().decode(data, size, None)))
+
+
+def test_chains_that_the_native_code_lacks(tmp_path: Path) -> None:
+    gzip = {"name": "gzip", "configuration": {"level": 1}}
+    for codecs in ([ZSTD, ZSTD], [CRC32C, ZSTD], [gzip], [OwnZstd(1)]):
         z = cuzarr.create_array(
-            MemoryStore(), shape=(8,), chunks=(4,), dtype="i4", device="cpu", **options
-        )
-        assert native_write._encoder(z._target.chain, 16) is None
+            tmp_path / "a", shape=(8,), chunks=(4,), dtype="i4", device="cpu", overwrite=True,
+            compressors=[ZSTD] if isinstance(codecs[0], OwnZstd) else codecs,
+        )  # fmt: skip
+        if isinstance(codecs[0], OwnZstd):
+            chain = replace(z._target.chain, byte_codecs=tuple(codecs))
+            z._target = replace(z._target, chain=chain)
+        assert native_codec(z._target.chain) is None
+        z[:] = np.arange(8)
+        np.testing.assert_array_equal(z[:], np.arange(8))
+    data = numcodecs.Zstd().decode((tmp_path / "a" / "c" / "1").read_bytes())
+    assert data == bytes(255 - byte for byte in np.arange(4, 8, dtype="<i4").tobytes())
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 2**31, 2**70])
+@pytest.mark.parametrize("chunks", [1, 2, 5])
+def test_any_number_of_threads_is_taken(tmp_path: Path, threads: int, chunks: int) -> None:
+    """Fewer chunks than threads: several compress one."""
+    value = np.arange(chunks * 2**18, dtype="i4")
+    z = cuzarr.create_array(
+        tmp_path / "a", shape=value.shape, chunks=(2**18,), dtype="i4", device="cpu",
+        compressors=[cuzarr.codecs.BloscCodec(cname="zstd", clevel=1, shuffle="shuffle")],
+    )  # fmt: skip
+    with cuzarr.config.set({"host.threads": threads}):
+        z[:] = value
+        np.testing.assert_array_equal(z[:], value)
+    for i in range(chunks):
+        data = numcodecs.Blosc().decode((tmp_path / "a" / "c" / str(i)).read_bytes())
+        assert data == value[i * 2**18 : (i + 1) * 2**18].tobytes()
 
 
 def test_ctrl_c_ends_a_native_write(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ import pytest
 import cuzarr
 from cuzarr import native
 from cuzarr.engine import write as engine_write
-from cuzarr.engine.pool import pool
 from cuzarr.errors import (
     ChunkDecodeError,
     ChunkEncodeError,
@@ -22,11 +21,11 @@ from cuzarr.errors import (
 )
 from cuzarr.host import write_pass
 from cuzarr.host.layout import moves_bytes
-from cuzarr.host.native_zstd import Room
 from cuzarr.storage import LocalStore, MemoryStore
 from cuzarr.storage.base import BytesLike
 
 ZSTD = {"name": "zstd", "configuration": {"level": 1}}
+GZIP = {"name": "gzip", "configuration": {"level": 1}}
 CRC32C = {"name": "crc32c"}
 BIG = 300_000  #: elements of a chunk of which each is a task of its own
 
@@ -68,7 +67,7 @@ def chunked(tmp_path: Path) -> tuple[Watched, cuzarr.Array]:
     return store, z
 
 
-def test_the_thread_that_encodes_a_file_stores_it(chunked: tuple[Watched, cuzarr.Array]) -> None:
+def test_tasks_encode_and_store_every_chunk_once(chunked: tuple[Watched, cuzarr.Array]) -> None:
     store, z = chunked
     value = noise(12 * BIG)
     with cuzarr.config.set({"host.threads": 3}):
@@ -81,22 +80,37 @@ def test_the_thread_that_encodes_a_file_stores_it(chunked: tuple[Watched, cuzarr
         assert data == value[i * BIG : (i + 1) * BIG].tobytes()
 
 
-def test_tasks_that_follow_one_another_are_far_apart(
-    chunked: tuple[Watched, cuzarr.Array], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.skipif(not native.HAVE_NATIVE, reason="the C extension was not built")
+@pytest.mark.parametrize(
+    ("selection", "codec", "expected"),
+    [
+        (np.s_[:], ZSTD, [4, 16, 16, 16, 8]),
+        (np.s_[5:-5], ZSTD, [4, 4, 16, 16, 16, 4]),
+        (np.s_[::2], ZSTD, [4] * 15),
+        (np.s_[:], GZIP, [4] * 15),
+    ],
+)
+def test_waves_grow_where_nothing_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, selection: Any, codec: Any, expected: list[int]
 ) -> None:
-    order: list[str] = []
+    sizes: list[int] = []
+    gather = write_pass.HostWritePass.gather
 
-    class Noting:
-        def submit(self, task: Any, part: Any) -> Any:
-            order.append(part.requests.key(0))
-            return pool().submit(task, part)
+    def noting(self: Any, wave: Any) -> Any:
+        sizes.append(len(wave))
+        return gather(self, wave)
 
-    monkeypatch.setattr(write_pass, "pool", Noting)
-    store, z = chunked
-    with cuzarr.config.set({"host.threads": 5}):
-        z[:] = noise(12 * BIG)
-    assert order == [f"c/{i}" for i in (0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11)]
-    assert len(list(store.list("c"))) == 12
+    monkeypatch.setattr(write_pass.HostWritePass, "gather", noting)
+    monkeypatch.setattr(write_pass, "_WAVE_BYTES", 0)
+    monkeypatch.setattr(write_pass, "_NATIVE_BYTES", 0)
+    z = cuzarr.create_array(
+        tmp_path / "a", shape=(600,), chunks=(10,), dtype="i4", compressors=[codec], device="cpu"
+    )
+    value = np.arange(1, 601, dtype="i4")
+    with cuzarr.config.set({"host.threads": 1}):
+        z[selection] = value[selection]
+    assert sizes == expected
+    np.testing.assert_array_equal(z[selection], value[selection])
 
 
 def test_chunks_of_nothing_but_fill_value_are_deleted(
@@ -130,7 +144,7 @@ def test_shards_of_other_codecs_and_other_stores_are_left_to_the_engine(
         stored.clear()
         z = cuzarr.create_array(
             place, shape=(4 * BIG,), chunks=(BIG,), shards=shards, dtype="i4",
-            compressors=[{"name": "gzip", "configuration": {"level": 1}}], device="cpu",
+            compressors=[GZIP], device="cpu",
         )  # fmt: skip
         z[:] = value
         assert stored == [f"c/{i}" for i in range(2 if shards else 4)]
@@ -139,8 +153,10 @@ def test_shards_of_other_codecs_and_other_stores_are_left_to_the_engine(
 
 @pytest.mark.parametrize("codecs", [[ZSTD, ZSTD], [ZSTD, CRC32C], [ZSTD, ZSTD, CRC32C]])
 @pytest.mark.parametrize("chunk", [BIG, 1000])
-def test_frames_in_the_room_of_a_thread(tmp_path: Path, codecs: Any, chunk: int) -> None:
-    """Frames of any size after frames of any other: long, short, and longer than their content."""
+def test_frames_of_any_size_after_frames_of_any_other(
+    tmp_path: Path, codecs: Any, chunk: int
+) -> None:
+    """Long, short, and longer than their content."""
     value = noise(10 * chunk, 3)
     value[chunk : 3 * chunk] = 7
     value[4 * chunk : 5 * chunk] //= 2**20
@@ -155,19 +171,6 @@ def test_frames_in_the_room_of_a_thread(tmp_path: Path, codecs: Any, chunk: int)
     assert z[9 * chunk] == value[chunk - 1]
     z[9 * chunk] = 5  # a single chunk, in part
     assert (z[9 * chunk], z[9 * chunk + 1]) == (5, value[chunk - 2])
-
-
-def test_the_room_is_kept_until_it_is_too_small() -> None:
-    room = Room()
-    first = room.of(1000)
-    assert len(first) >= 1000 + 1000 // 256 + 64
-    assert room.of(999) is first
-    assert len(room.of(5000)) > 5000
-    others: list[int] = []
-    thread = threading.Thread(target=lambda: others.append(len(room.of(10))))
-    thread.start()
-    thread.join()
-    assert others == [10 + 64]  # another thread has its own
 
 
 def test_a_chunk_that_cannot_be_stored_ends_the_write(tmp_path: Path) -> None:
@@ -295,7 +298,7 @@ def test_a_repeated_index_leaves_the_fill_value_beyond_the_array(
         del junk
         z = cuzarr.create_array(
             place, shape=(3, 2), chunks=(3, 3), dtype="i4", fill_value=7, overwrite=True,
-            compressors=[{"name": "gzip", "configuration": {"level": 1}}], device="cpu",
+            compressors=[GZIP], device="cpu",
         )  # fmt: skip
         z.oindex[np.arange(3), [0, 1, 0]] = np.arange(9).reshape(3, 3)
         z.resize((3, 3))

@@ -34,7 +34,7 @@ from cuzarr.errors import ChecksumError, ChunkDecodeError, ChunkEncodeError, Chu
 from cuzarr.meta.spec import CodecSpec
 
 #: Kinds whose byte order every copy swaps; of text and records NumPy knows what to swap.
-_SWAPPED = "iufcmM"
+SWAPPED = "iufcmM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ def _layout(
     if not all(isinstance(codec, TransposeCodec) for codec in array_codecs):
         return None
     dtype = serializer.stored_dtype(serialized.dtype)
-    if serializer.swaps(dtype) or (dtype != chunk.dtype and chunk.dtype.kind not in _SWAPPED):
+    if serializer.swaps(dtype) or (dtype != chunk.dtype and chunk.dtype.kind not in SWAPPED):
         return None
     strides = _c_strides(serialized.shape, dtype.itemsize)
     for codec in reversed(array_codecs):

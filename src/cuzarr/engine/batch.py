@@ -116,6 +116,8 @@ class Wave:
 class EncodedWave:
     """What ``encode`` returns: host bytes per row; None where the chunk is all fill value.
 
+    Rows that the backend has stored itself are left out.
+
     Attributes
     ----------
     wave : Wave

@@ -133,7 +133,6 @@ class _Storing:
 class _Begun:
     """A wave that is gathered; of shards, their names and the chunks that they keep."""
 
-    wave: Wave
     gathered: Any
     names: list[str]
     kept: list[list[Bytes | None]]
@@ -148,7 +147,7 @@ def _waves(job: Job, address: PlainAddress | ShardAddress, steps: WritePass) -> 
 
 def _begin(job: Job, address: PlainAddress | ShardAddress, steps: WritePass, wave: Wave) -> _Begun:
     if not isinstance(address, ShardAddress):
-        return _Begun(wave, steps.gather(wave), [], [], [])
+        return _Begun(steps.gather(wave), [], [], [])
     groups = address.group(wave.rows.coords)
     keys = address.plain.keys(groups.shard_coords)
     names = keys.key_list()
@@ -160,7 +159,7 @@ def _begin(job: Job, address: PlainAddress | ShardAddress, steps: WritePass, wav
     whole &= [index is address.index for index in indexes]
     inner = InnerChunks(groups.shard_of, groups.slot, address.index, keys, whole)
     wave = replace(wave, inner=inner)
-    return _Begun(wave, steps.gather(wave), names, kept, indexes)
+    return _Begun(steps.gather(wave), names, kept, indexes)
 
 
 def _encode(
@@ -176,21 +175,20 @@ def _encode(
 
 def _joined(begun: _Begun, encoded: EncodedWave) -> dict[int, Bytes | None]:
     """Assemble the shards of a wave that are not stored yet, by number."""
-    inner, kept = begun.wave.inner, begun.kept
+    inner, kept = encoded.wave.inner, begun.kept
     assert inner is not None
-    alone = [all(chunk is None for chunk in chunks) for chunks in kept]
+    left = [i for i in range(len(kept)) if i not in encoded.stored]
+    alone = {i for i in left if all(chunk is None for chunk in kept[i])}
     for shard, slot, value in zip(
         inner.shard_of.tolist(), inner.slot.tolist(), encoded.values, strict=True
     ):
         kept[shard][slot] = value
     shards: dict[int, Bytes | None] = {}
-    shards_of = zip(begun.names, kept, begun.indexes, strict=True)
-    for i, (name, chunks, index) in enumerate(shards_of):
-        if i in encoded.stored:
-            continue
+    for i in left:
+        name, chunks, index = begun.names[i], kept[i], begun.indexes[i]
         if all(chunk is None for chunk in chunks):
             shards[i] = None
-        elif alone[i] and i in encoded.shards and index.nbytes == inner.index.nbytes:
+        elif i in alone and i in encoded.shards and index.nbytes == inner.index.nbytes:
             shard = encoded.shards[i]
             sizes = [-1 if chunk is None else memoryview(chunk).nbytes for chunk in chunks]
             place = slice(-index.nbytes, None) if index.at_end else slice(index.nbytes)

@@ -23,6 +23,7 @@ from cuzarr.storage.located import locate
 
 Column = npt.NDArray[Any]
 _MEMORY = ctypes.c_uint8 * 2**62  #: one type for all, because to make one takes longer than a read
+HEADERS = 4096  #: bytes that a container may add to a chunk
 _scratch = local()
 
 

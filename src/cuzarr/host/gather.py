@@ -17,10 +17,8 @@ from cuzarr import native
 from cuzarr.engine.batch import Job, Wave
 from cuzarr.errors import ChunkEncodeError
 from cuzarr.host.copy import gather_row
-from cuzarr.host.fetch import fetch_run
+from cuzarr.host.fetch import HEADERS, fetch_run
 from cuzarr.host.layout import moves_bytes, swap_unit
-
-_HEADERS = 4096  #: bytes that a container may add to a chunk
 
 
 class Gather:
@@ -85,7 +83,7 @@ class Gather:
             return
         partial = np.flatnonzero(~complete)
         old = wave if len(partial) == len(rows) else wave.take(partial)
-        current = fetch_run(self.job, old, max(chain.chunk.nbytes, 1) + _HEADERS)
+        current = fetch_run(self.job, old, max(chain.chunk.nbytes, 1) + HEADERS)
         for k, i in enumerate(partial.tolist()):
             data = current.view(k)
             if data is not None:

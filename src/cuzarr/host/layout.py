@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from cuzarr import native
 from cuzarr.codecs.blosc import BloscCodec
-from cuzarr.codecs.chain import CodecChain, Layout
+from cuzarr.codecs.chain import SWAPPED, CodecChain, Layout
 from cuzarr.codecs.crc32c import Crc32cCodec
 from cuzarr.codecs.numcodecs_adapter import PREFIX
 from cuzarr.codecs.zstd import ZstdCodec
@@ -19,7 +19,6 @@ from cuzarr.engine.report import PlacementRecord
 from cuzarr.native.tables import Lists, WaveChunks
 from cuzarr.plan.chunk_plan import Int64, PlanRows
 
-_SWAPPED = "iufcmM"  #: kinds whose elements differ by the order of their bytes alone
 _MOST_BYTES = 2**61  #: more has no room in the columns of the native code
 
 
@@ -40,20 +39,23 @@ class NativeCodec:
 
 
 def native_codec(chain: CodecChain) -> NativeCodec | None:
-    """Return how the native code decodes a chain, or None where it cannot."""
+    """Return how the native code decodes a chain, or None where it cannot.
+
+    A subclass of a codec may do something else, so it is none that the native code knows.
+    """
     if chain.layout is None or chain.layout.nbytes > _MOST_BYTES:
         return None
     codecs = list(chain.byte_codecs)
-    crc32c = bool(codecs) and isinstance(codecs[-1], Crc32cCodec)
+    crc32c = bool(codecs) and type(codecs[-1]) is Crc32cCodec
     if crc32c:
         codecs.pop()
     if not codecs:
         return NativeCodec("raw", crc32c)
     if len(codecs) > 1:
         return None
-    if isinstance(codecs[0], BloscCodec):
+    if type(codecs[0]) is BloscCodec:
         name = "blosc"
-    elif isinstance(codecs[0], ZstdCodec):
+    elif type(codecs[0]) is ZstdCodec:
         name = "zstd"
     elif codecs[0].name == PREFIX + "lz4":
         name = "lz4"
@@ -141,4 +143,4 @@ def moves_bytes(value: np.dtype[Any], stored: np.dtype[Any]) -> bool:
     """Whether to store elements is to move bytes, or to reverse them, with no conversion."""
     if stored.hasobject or stored.kind == "T" or stored.itemsize == 0:
         return False
-    return value == stored or (stored.kind in _SWAPPED and value.newbyteorder() == stored)
+    return value == stored or (stored.kind in SWAPPED and value.newbyteorder() == stored)

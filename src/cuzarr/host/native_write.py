@@ -14,7 +14,7 @@ from cuzarr.codecs.crc32c import Crc32cCodec
 from cuzarr.codecs.sharding import ShardIndex
 from cuzarr.codecs.zstd import ZstdCodec
 from cuzarr.engine.batch import InnerChunks, Job, Wave
-from cuzarr.host.layout import moves_bytes, swap_unit
+from cuzarr.host.layout import moves_bytes, native_codec, swap_unit
 from cuzarr.native.tables import READ_MISSING, READ_NO_SPACE, WriteChunks, WriteShards
 from cuzarr.plan.chunk_plan import PlanRows
 from cuzarr.storage.base import Int32, Int64, RequestBatch
@@ -93,7 +93,7 @@ class NativeWrite:
         root = self._store.write_root(names) if n else None
         if root is None:
             return np.full(len(names), READ_NO_SPACE, np.int32)
-        few = n == 1 or (n < _FEW and n * self._chunks.nbytes <= _SMALL_BYTES)
+        few = n < _FEW and n * self._chunks.nbytes <= _SMALL_BYTES
         return native.write_wave(
             root, names.keys, names.offsets, self._chunks,
             rows.start, rows.count, rows.out, rows.step, rows.lists,
@@ -105,7 +105,7 @@ def native_write(
     job: Job, value: npt.NDArray[Any], write_empty_chunks: bool, threads: int
 ) -> NativeWrite | None:
     """Return how the native code writes a job, or None where it cannot."""
-    layout = job.chain.layout
+    chain, layout = job.chain, job.chain.layout
     if (
         # FileTarget, which isinstance takes far longer to tell; not what a wrapper passes on
         not hasattr(type(job.store), "write_root")
@@ -116,36 +116,28 @@ def native_write(
         or not moves_bytes(value.dtype, layout.dtype)
     ):
         return None
-    found = _encoder(job.chain, layout.nbytes)
-    if found is None or found[0] not in native.encoders_available():
+    codec = native_codec(chain)
+    if codec is None or codec.name not in native.encoders_available():
         return None
-    codec, parameters, crc32c = found
     chunks = WriteChunks(
-        codec, crc32c, parameters, layout.nbytes, np.array(layout.shape, np.int64),
-        np.array(layout.strides, np.int64), layout.dtype.itemsize,
-        swap_unit(layout.dtype, value.dtype), np.array(job.fill_value, layout.dtype).tobytes(),
+        codec.name, codec.crc32c, _parameters(chain), layout.nbytes,
+        np.array(layout.shape, np.int64), np.array(layout.strides, np.int64),
+        layout.dtype.itemsize, swap_unit(layout.dtype, value.dtype),
+        np.array(job.fill_value, layout.dtype).tobytes(),
         write_empty_chunks, f"{temporary_name()}-native-",
     )  # fmt: skip
     return NativeWrite(job, value, chunks, threads)
 
 
-def _encoder(chain: CodecChain, nbytes: int) -> tuple[str, tuple[int | str, ...], bool] | None:
-    """Return the name of the codec, its parameters, and whether a CRC-32C follows."""
-    codecs = list(chain.byte_codecs)
-    crc32c = bool(codecs) and type(codecs[-1]) is Crc32cCodec
-    if crc32c:
-        codecs.pop()
-    if not codecs:
-        return "raw", (), crc32c
-    codec = codecs[0]
-    if len(codecs) > 1:
-        return None
-    if type(codec) is ZstdCodec:
-        return "zstd", (codec.level, codec.checksum), crc32c
-    if type(codec) is BloscCodec:
-        typesize, shuffle = codec.elements(nbytes, chain.serialized.dtype.itemsize)
-        return "blosc", (codec.clevel, shuffle, typesize, codec.blocksize, codec.cname), crc32c
-    return None
+def _parameters(chain: CodecChain) -> tuple[int | str, ...]:
+    """Return the ``parameters`` of :class:`WriteChunks`."""
+    codec = chain.byte_codecs[0] if chain.byte_codecs else None
+    if isinstance(codec, ZstdCodec):
+        return codec.level, codec.checksum
+    if isinstance(codec, BloscCodec):
+        typesize, shuffle = codec.elements(chain.chunk.nbytes, chain.serialized.dtype.itemsize)
+        return codec.clevel, shuffle, typesize, codec.blocksize, codec.cname
+    return ()
 
 
 def _plain_index(index: ShardIndex) -> bool | None:

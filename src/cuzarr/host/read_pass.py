@@ -25,13 +25,12 @@ from cuzarr.config import config
 from cuzarr.engine.batch import Job, Wave
 from cuzarr.engine.pool import abandon, pool, threads
 from cuzarr.host.copy import scatter_row
-from cuzarr.host.fetch import Encoded, fetch_run
+from cuzarr.host.fetch import HEADERS, Encoded, fetch_run
 from cuzarr.host.layout import byte_lists, host_records, native_codec, wave_chunks
 from cuzarr.native.tables import FileSource, MemorySource
 
 _CALL_BYTES = 2**28  #: decoded bytes per native call: between calls the interpreter sees signals
 _SCRATCH_BYTES = 2**30  #: what all threads of a call may need for decoded chunks
-_HEADERS = 4096  #: bytes that a container may add to a chunk
 _NONE = np.zeros(0, np.int64)
 _SMALL_BYTES = 2**18  #: decoded bytes that are not worth a second thread
 
@@ -96,7 +95,7 @@ class HostReadPass:
         """Decode all chunks by the codec chain, which raises for what no element may be."""
         for wave in waves:
             for run in self._parts(wave, config.get("host.run_bytes")):
-                encoded = fetch_run(self.job, run, self.chunk_bytes + _HEADERS)
+                encoded = fetch_run(self.job, run, self.chunk_bytes + HEADERS)
                 self._by_chunk(run, encoded, range(len(run)))
 
     def _parts(self, wave: Wave, nbytes: int) -> Iterator[Wave]:

@@ -1,25 +1,24 @@
 """Writing on the host.
 
-1. Chunks that are files and overwritten completely are done by one native call
-   (``host.native_write``), where it knows the codecs.
+1. Chunks and shards that are files and overwritten completely are gathered, encoded and stored by
+   one native call a wave (``host.native_write``), where it knows the codecs.
 2. For all others ``gather`` starts tasks over runs of chunks, which are built from the value
    (``host.gather``). Each encodes its chunks with the codec chain; ``encode`` collects the results,
-   while the tasks of the next wave are there to be taken.
-3. Where the store keeps files, a task also stores each chunk, which is still in cache then.
+   while the tasks of the next wave are there to be taken. The engine stores them.
+3. What is encoded and not stored yet takes memory, so waves are small, and grow once a whole one
+   was stored natively: at the end of a native call some threads wait for the last chunk.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cuzarr.codecs.base import Bytes
-from cuzarr.codecs.chain import CodecChain
 from cuzarr.config import config
 from cuzarr.engine.batch import EncodedWave, Job, Wave
 from cuzarr.engine.pool import abandon, pool, threads
@@ -27,12 +26,11 @@ from cuzarr.host.gather import Gather
 from cuzarr.host.layout import host_records
 from cuzarr.host.native_write import NativeWrite, native_write
 from cuzarr.host.native_zstd import with_native_zstd
+from cuzarr.storage.base import Int64
 
-_WAVE_BYTES = 2**25  #: decoded bytes that are encoded before they are stored
-_CALL_BYTES = 2**27  #: the same where files are; of these only parts of shards are kept till then
-_CALL_CHUNKS = 16  #: at least, for each thread: at the end of a call some wait for the last chunk
+_WAVE_BYTES, _WAVE_CHUNKS = 2**25, 4  #: decoded, and at least for each thread
+_NATIVE_BYTES, _NATIVE_CHUNKS = 2**27, 16  #: the same where nothing is held
 _NONE = np.zeros(0, np.int64)
-_STORED = b""  #: what is left of a chunk that its task has stored
 Encoded = list[Bytes | None]
 
 
@@ -42,19 +40,15 @@ class _Gathered:
 
     Attributes
     ----------
-    rest : int64 array
-        Rows that tasks do; the others are stored.
-    empty : int64 array
-        Rows that are to be deleted.
+    wave : Wave
+        What is not stored: chunks that tasks encode, and behind them those that are to be deleted.
     stored : set of int
         Shards that are stored.
     values, futures
-        What is known already of the rest, and the tasks that do it.
+        What is known already, and the tasks that do the rest.
     """
 
     wave: Wave
-    rest: npt.NDArray[np.int64]
-    empty: npt.NDArray[np.int64]
     stored: frozenset[int]
     values: Encoded
     futures: list[Future[Encoded]]
@@ -74,47 +68,27 @@ class HostWritePass:
         self.job, self.write_empty_chunks = job, write_empty_chunks
         self.chunk_bytes = max(job.chain.chunk.nbytes, 1)
         self._threads = threads()
-        self._files = hasattr(job.store, "file_root")  # of FileSource; isinstance takes far longer
-        nbytes, least = (_CALL_BYTES, _CALL_CHUNKS) if self._files else (_WAVE_BYTES, 4)
-        wave_chunks = min(config.get("host.wave_chunks"), nbytes // self.chunk_bytes)
-        self.wave_chunks = max(least * self._threads, wave_chunks)
+        self.wave_chunks = self._wave_chunks(_WAVE_BYTES, _WAVE_CHUNKS)
         self.ahead = 1  # no thread waits for the last chunk of a wave
         self._chunks = 0
         self._running: list[Future[Encoded]] = []
         self._value = value
-        self._fill: Any = np.array(job.fill_value, job.chain.chunk.dtype)[()]
-
-    @cached_property
-    def _native(self) -> NativeWrite | None:
-        return native_write(self.job, self._value, self.write_empty_chunks, self._threads)
-
-    @cached_property
-    def _gather(self) -> Gather:
-        return Gather(self.job, self._value, self._fill)
-
-    @cached_property
-    def _kept(self) -> CodecChain:
-        return with_native_zstd(self.job.chain)
-
-    @cached_property
-    def _passing(self) -> CodecChain:
-        return with_native_zstd(self.job.chain, passing=True)
+        self._native: NativeWrite | None = None
+        self._tasks: _Tasks | None = None
 
     def gather(self, wave: Wave) -> _Gathered:
         """Write what the native code can, and start the tasks of what it cannot."""
         n = len(wave)
         self._chunks += n
-        rest, empty, stored = np.arange(n), _NONE, frozenset[int]()
-        if self._files and wave.rows.complete.any() and self._native is not None:
-            if wave.inner is not None:
-                rest, stored = self._native.write_shards(wave, wave.inner)
-            else:
-                rest, empty = self._native.write_files(wave)
-        values: Encoded = []
-        futures: list[Future[Encoded]] = []
-        if len(rest):
-            values, futures = self._start(wave if len(rest) == n else wave.take(rest))
-        return _Gathered(wave, rest, empty, stored, values, futures)
+        rest, empty, stored = self._write_natively(wave)
+        self.wave_chunks = (
+            self._wave_chunks(_WAVE_BYTES, _WAVE_CHUNKS)
+            if len(rest)
+            else self._wave_chunks(_NATIVE_BYTES, _NATIVE_CHUNKS)
+        )
+        values, futures = self._start(wave if len(rest) == n else wave.take(rest))
+        left = wave if len(rest) == n else wave.take(np.concatenate((rest, empty)))
+        return _Gathered(left, stored, values, futures)
 
     def encode(self, gathered: _Gathered) -> EncodedWave:
         """Wait for the tasks of a wave, and return what is left to do; raises the first error."""
@@ -123,15 +97,8 @@ class HostWritePass:
             wait(futures, return_when=FIRST_EXCEPTION)
         values = gathered.values + [value for future in futures for value in future.result()]
         del self._running[: len(futures)]
-        done = dict(zip(gathered.rest.tolist(), values, strict=True))
-        if not self._stores(wave):
-            every = [done.get(i) for i in range(len(wave))]
-            return EncodedWave(wave, every, stored=gathered.stored)
-        found = [i for i, value in done.items() if value is None]
-        if not found and not len(gathered.empty):
-            return EncodedWave(wave.take(slice(0, 0)), [])
-        empty = np.sort(np.append(gathered.empty, np.array(found, np.int64)))
-        return EncodedWave(wave.take(empty), [None] * len(empty))
+        values += [None] * (len(wave) - len(values))
+        return EncodedWave(wave, values, stored=gathered.stored)
 
     def finish(self) -> None:
         """Say where the steps ran; ``encode`` has waited for everything."""
@@ -141,40 +108,56 @@ class HostWritePass:
         """End the tasks of all waves."""
         abandon(self._running)
 
-    def _start(self, wave: Wave) -> tuple[Encoded, list[Future[Encoded]]]:
-        """Start the tasks of a wave; what is one task is done at once.
+    def _wave_chunks(self, nbytes: int, per_thread: int) -> int:
+        most: int = config.get("host.wave_chunks")
+        return max(per_thread * self._threads, min(most, nbytes // self.chunk_bytes))
 
-        Threads take chunks that are far apart: files are seldom made in one directory at a time,
-        which would make them wait for each other.
-        """
+    def _write_natively(self, wave: Wave) -> tuple[Int64, Int64, frozenset[int]]:
+        """Return rows that are not stored, those that are to be deleted, and shards that are."""
+        whole = wave.inner.whole if wave.inner is not None else wave.rows.complete
+        if self._native is None and whole.any():
+            self._native = native_write(
+                self.job, self._value, self.write_empty_chunks, self._threads
+            )
+        if self._native is None or not whole.any():
+            return np.arange(len(wave)), _NONE, frozenset()
+        if wave.inner is None:
+            return *self._native.write_files(wave), frozenset()
+        rest, stored = self._native.write_shards(wave, wave.inner)
+        return rest, _NONE, stored
+
+    def _start(self, wave: Wave) -> tuple[Encoded, list[Future[Encoded]]]:
+        """Start the tasks of a wave; what is one task is done at once."""
         n = len(wave)
+        if n == 0:
+            return [], []
+        if self._tasks is None:
+            self._tasks = _Tasks(self.job, self._value, self.write_empty_chunks)
         run = min(max(1, 2**20 // self.chunk_bytes), -(-n // self._threads))
         if run >= n:
-            return self._run(wave), []
-        parts = [wave.take(slice(first, first + run)) for first in range(0, n, run)]
-        apart = -(-len(parts) // self._threads)
-        order = [i for first in range(apart) for i in range(first, len(parts), apart)]
-        started = {i: pool().submit(self._run, parts[i]) for i in order}
-        futures = [started[i] for i in range(len(parts))]
+            return self._tasks.encode(wave), []
+        parts = (wave.take(slice(first, first + run)) for first in range(0, n, run))
+        futures = [pool().submit(self._tasks.encode, part) for part in parts]
         self._running += futures
         return [], futures
 
-    def _stores(self, wave: Wave) -> bool:
-        """Whether the tasks store what they have encoded: files that are one chunk each."""
-        return self._files and wave.inner is None
 
-    def _run(self, wave: Wave) -> Encoded:
-        keys, encoded = wave.requests.key_list(), []
-        stores = self._stores(wave)
-        encoder = self._passing if stores and len(wave) == 1 else self._kept
-        for key, chunk in zip(keys, self._gather.chunks(wave), strict=True):
-            empty = not self.write_empty_chunks and _is_fill(chunk, self._fill)
-            encoded.append(None if empty else encoder.encode(key, chunk))
-        if not stores:
-            return encoded
-        full = {k: v for k, v in zip(keys, encoded, strict=True) if v is not None}
-        self.job.store.set_many(list(full), [memoryview(value) for value in full.values()])
-        return [None if value is None else _STORED for value in encoded]
+class _Tasks:
+    """What the tasks of one write call share."""
+
+    def __init__(self, job: Job, value: npt.NDArray[Any], write_empty_chunks: bool) -> None:
+        self._fill: Any = np.array(job.fill_value, job.chain.chunk.dtype)[()]
+        self._gather = Gather(job, value, self._fill)
+        self._chain = with_native_zstd(job.chain)
+        self._write_empty_chunks = write_empty_chunks
+
+    def encode(self, wave: Wave) -> Encoded:
+        """Build the chunks of a part of a wave, and encode them."""
+        return [
+            None if not self._write_empty_chunks and _is_fill(chunk, self._fill)
+            else self._chain.encode(key, chunk)
+            for key, chunk in zip(wave.requests.key_list(), self._gather.chunks(wave), strict=True)
+        ]  # fmt: skip
 
 
 def _is_fill(chunk: npt.NDArray[Any], fill: Any) -> bool:

@@ -53,6 +53,7 @@ def twin_calls() -> Calls:
 _wanted = os.environ.get("CUZARR_NATIVE", "1") != "0"
 calls = native_calls(extension) if extension is not None and _wanted else twin_calls()
 HAVE_NATIVE = extension is not None and _wanted
+os.register_at_fork(after_in_child=calls.after_fork)
 
 blosc_streams = calls.blosc_streams
 codecs_available = calls.codecs_available

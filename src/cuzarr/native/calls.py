@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cuzarr.native.columns import int64, path, row_columns, uint64
+from cuzarr.native.columns import int64, path, row_columns, thread_count, uint64
 from cuzarr.native.encode_calls import EncodeCalls
 from cuzarr.native.tables import (
     CODECS,
@@ -78,7 +78,7 @@ class Calls(EncodeCalls):
         statuses = np.empty(n, np.int32)
         used: int = self._do.read_files(
             path(root), keys, int64("offsets", offsets), int64("starts", starts),
-            int64("lengths", lengths), slab, max(int(threads), 1), positions, sizes, statuses,
+            int64("lengths", lengths), slab, thread_count(threads), positions, sizes, statuses,
         )  # fmt: skip
         return positions, sizes, statuses, used
 
@@ -226,7 +226,7 @@ class Calls(EncodeCalls):
             CODECS.index(chunks.codec), chunks.crc32c, chunks.nbytes, chunks.limit, chunks.shape,
             row_columns(start, count, out, step, lists, chunks.strides, array_ptr, array_strides,
                   chunks.itemsize, chunks.swap_unit, chunks.fill),
-            None if first is None else int64("first", first), max(threads, 1), statuses,
+            None if first is None else int64("first", first), thread_count(threads), statuses,
         )  # fmt: skip
         return statuses
 
@@ -404,7 +404,7 @@ class Calls(EncodeCalls):
         """
         self._do.copy_values(
             uint64("pointers", pointers), int64("sizes", sizes),
-            int64("positions", positions), slab, max(int(threads), 1),
+            int64("positions", positions), slab, thread_count(threads),
         )  # fmt: skip
 
     def crc32c(self, data: Buffer) -> int:

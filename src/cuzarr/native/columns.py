@@ -15,6 +15,11 @@ def path(root: str | bytes) -> bytes:
     return root if isinstance(root, bytes) else str(root).encode("utf-8", "surrogateescape")
 
 
+def thread_count(threads: int) -> int:
+    """Return a number of threads that the native code takes."""
+    return min(max(int(threads), 1), 2**31 - 1)
+
+
 def row_columns(
     start: Int64, count: Int64, out: Int64, step: Int64, lists: Lists, chunk_strides: Int64,
     array_ptr: int, array_strides: Int64, itemsize: int, swap_unit: int, fill: bytes,

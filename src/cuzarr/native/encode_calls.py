@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numcodecs import zstd
 
-from cuzarr.native.columns import int64, path, row_columns
+from cuzarr.native.columns import int64, path, row_columns, thread_count
 from cuzarr.native.tables import CODECS, Buffer, Int32, Int64, Lists, WriteChunks, WriteShards
 
 Codecs = tuple[frozenset[str], frozenset[str]]
@@ -40,6 +40,10 @@ class EncodeCalls:
     def encoders_available(self) -> frozenset[str]:
         """Return the names that :meth:`write_wave` accepts; none without the C extension."""
         return self._codecs()[1]
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child, whose parent may have been looking for codecs."""
+        self._lock = Lock()
 
     def _codecs(self) -> Codecs:
         if self._available is None:
@@ -74,6 +78,7 @@ class EncodeCalls:
         start, count, out, step, lists, array_ptr, array_strides
             As for :meth:`copy_rows`.
         threads : int
+            Blosc uses those that are more than the chunks.
         shards : WriteShards or None
             Each file is a shard; else one chunk.
 
@@ -98,7 +103,7 @@ class EncodeCalls:
             chunks.parameters,
             row_columns(start, count, out, step, lists, chunks.strides, array_ptr, array_strides,
                         chunks.itemsize, chunks.swap_unit, chunks.fill),
-            chunks.write_empty, max(threads, 1),
+            chunks.write_empty, thread_count(threads),
             None if shards is None else (
                 int64("first", shards.first), int64("slot", shards.slot), shards.slots,
                 shards.crc32c, shards.at_end,
@@ -107,9 +112,7 @@ class EncodeCalls:
         )  # fmt: skip
         return statuses
 
-    def zstd_compress(
-        self, data: Buffer, level: int, *, checksum: bool = False, room: memoryview | None = None
-    ) -> bytes | memoryview:
+    def zstd_compress(self, data: Buffer, level: int, *, checksum: bool = False) -> bytes:
         """Compress contiguous bytes to one zstd frame that states its content size.
 
         Parameters
@@ -119,13 +122,7 @@ class EncodeCalls:
             -131072 to 22; 0 is the library's default.
         checksum : bool
             Whether the frame ends with a checksum of its content.
-        room : writable memoryview of bytes, or None
-            Memory for the frame, which is then returned as a part of it, where it is large enough.
         """
         self.codecs_available()
-        if room is not None:
-            size: int | None = self._do.zstd_compress_into(data, level, checksum, room)
-            if size is not None:
-                return room[:size]
         packed: bytes | None = self._do.zstd_compress(data, level, checksum)
         return zstd.compress(data, level, checksum) if packed is None else packed

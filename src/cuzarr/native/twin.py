@@ -13,7 +13,6 @@ from cuzarr.native.twin_decode import (
     crc32c,
     decode_batch,
     zstd_compress,
-    zstd_compress_into,
     zstd_frames,
 )
 from cuzarr.native.twin_files import format_keys, read_files
@@ -33,6 +32,5 @@ __all__ = [
     "read_wave",
     "value_addresses",
     "zstd_compress",
-    "zstd_compress_into",
     "zstd_frames",
 ]

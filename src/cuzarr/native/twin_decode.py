@@ -117,15 +117,6 @@ def zstd_compress(data: Buffer, level: int, checksum: bool, /) -> bytes:
     return bytes(zstd.compress(data, level, checksum))
 
 
-def zstd_compress_into(data: Buffer, level: int, checksum: bool, room: memoryview, /) -> int | None:
-    """Copy a frame that numcodecs has made to given memory; None where it does not fit."""
-    frame = zstd_compress(data, level, checksum)
-    if len(frame) > len(room):
-        return None
-    room[: len(frame)] = frame
-    return len(frame)
-
-
 def crc32c(data: Buffer, /) -> int:
     """Return the CRC-32C of contiguous bytes."""
     return int(google_crc32c.value(bytes(data)))

@@ -340,29 +340,6 @@ static PyObject *py_zstd_compress(PyObject *self, PyObject *args) {
     return result;
 }
 
-/* zstd_compress_into(data, level, checksum, room) -> int, or None where it could not be done */
-static PyObject *py_zstd_compress_into(PyObject *self, PyObject *args) {
-    PyObject *object, *target;
-    int level, checked;
-    size_t size;
-    Buffers buffers = {.count = 0};
-    (void)self;
-    if (!PyArg_ParseTuple(args, "OipO", &object, &level, &checked, &target)) return NULL;
-    const Py_buffer *view = take(&buffers, object, PyBUF_C_CONTIGUOUS);
-    const Py_buffer *room =
-        view ? take(&buffers, target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE) : NULL;
-    if (!room) {
-        release(&buffers);
-        return NULL;
-    }
-    Py_BEGIN_ALLOW_THREADS
-    size = zstd_encode(view->buf, (size_t)view->len, level, checked, room->buf, (size_t)room->len);
-    Py_END_ALLOW_THREADS
-    zstd_encoded_end();
-    release(&buffers);
-    return size ? PyLong_FromSize_t(size) : Py_NewRef(Py_None);
-}
-
 /* crc32c(data) -> int */
 static PyObject *py_crc32c(PyObject *self, PyObject *object) {
     Buffers buffers = {.count = 0};
@@ -389,7 +366,6 @@ static PyMethodDef methods[] = {
     {"blosc_fill", py_blosc_fill, METH_VARARGS, NULL},
     {"zstd_frames", py_zstd_frames, METH_VARARGS, NULL},
     {"zstd_compress", py_zstd_compress, METH_VARARGS, NULL},
-    {"zstd_compress_into", py_zstd_compress_into, METH_VARARGS, NULL},
     {"crc32c", py_crc32c, METH_O, NULL},
     {"find_values", py_find_values, METH_VARARGS, NULL},
     {"value_addresses", py_value_addresses, METH_VARARGS, NULL},

@@ -7,6 +7,8 @@
 #ifndef CUZARR_NATIVE_H
 #define CUZARR_NATIVE_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -38,7 +40,15 @@ static inline uint64_t load_le64(const uint8_t *p) {
 /* threads.c */
 /* Run work(shared) on up to `wanted` threads, the calling one included. */
 void run_threads(int wanted, void *(*work)(void *), void *shared);
-int64_t milliseconds(void); /* of a clock that only goes forward */
+/* Of one call of run_threads: the calling thread asks for signals now and then, all stop for one. */
+typedef struct {
+    int (*interrupted)(void); /* NULL = never */
+    pthread_t caller;
+    int64_t asked;
+    _Atomic int stop;
+} Signals;
+void signals_begin(Signals *signals, int (*interrupted)(void)); /* by the calling thread */
+int signals_stop(Signals *signals); /* so cheap that every chunk can ask */
 
 /* scratch.c */
 /* Scratch of one thread, grown as needed; what it held is lost then. */

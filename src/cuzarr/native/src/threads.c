@@ -14,6 +14,7 @@
 #include <time.h>
 
 #define MAX_THREADS 64
+#define ASK_MS 100 /* between two looks for signals */
 
 typedef struct Call {
     void *(*work)(void *);
@@ -102,8 +103,26 @@ void run_threads(int wanted, void *(*work)(void *), void *shared) {
     pthread_mutex_unlock(&lock);
 }
 
-int64_t milliseconds(void) {
+static int64_t milliseconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void signals_begin(Signals *signals, int (*interrupted)(void)) {
+    signals->interrupted = interrupted;
+    signals->caller = pthread_self();
+    signals->asked = milliseconds();
+    atomic_init(&signals->stop, 0);
+}
+
+int signals_stop(Signals *signals) {
+    if (atomic_load_explicit(&signals->stop, memory_order_relaxed)) return 1;
+    if (!signals->interrupted || !pthread_equal(pthread_self(), signals->caller)) return 0;
+    int64_t now = milliseconds();
+    if (now - signals->asked < ASK_MS) return 0;
+    signals->asked = now;
+    if (!signals->interrupted()) return 0;
+    atomic_store(&signals->stop, 1);
+    return 1;
 }

@@ -6,21 +6,17 @@
  * 3. A chunk is decoded straight into the output where it fills one contiguous piece of it, else
  *    into scratch, once, and its rows are copied.
  * 4. A bad chunk gets a status, and its part of the output is undefined: the caller does it again.
- * 5. The calling thread asks now and then whether a signal has come, between two chunks.
  */
 #define _GNU_SOURCE
 #include "wave.h"
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define RUN (256 * 1024)         /* bytes that neighbours are read in at a time */
 #define MAX_GRAB 64              /* chunks */
 #define WHOLE (16 * 1024)        /* encoded bytes of a Blosc chunk that are read at once */
-#define ASK_MS 100               /* between two looks for signals */
 #define KEPT_BYTES (16 * 1024 * 1024)
 #define KEPT_WORKERS 64
 
@@ -30,8 +26,8 @@ typedef struct {
     int32_t root_status;
     int64_t grab;
     _Atomic int64_t next;
-    _Atomic int outside, stop;
-    pthread_t caller;
+    _Atomic int outside;
+    Signals signals;
 } Wave;
 
 /* Idle workers. Slots are exchanged whole, so a fork at any moment leaves nothing locked. */
@@ -204,22 +200,8 @@ static int32_t do_chunk(Wave *wave, Worker *worker, OpenFile *file, int64_t i, i
 
 /* -- all chunks ------------------------------------------------------------------------------ */
 
-/* Whether to stop, at most so often that asking costs nothing. */
-static int stopped(Wave *wave, int64_t *asked) {
-    if (atomic_load_explicit(&wave->stop, memory_order_relaxed)) return 1;
-    if (!*asked) return 0; /* not the calling thread */
-    int64_t now = milliseconds();
-    if (now - *asked < ASK_MS) return 0;
-    *asked = now;
-    if (!wave->job->interrupted()) return 0;
-    atomic_store(&wave->stop, 1);
-    return 1;
-}
-
 static void *work(void *argument) {
     Wave *wave = argument;
-    int asks = wave->job->interrupted && pthread_equal(pthread_self(), wave->caller);
-    int64_t asked = asks ? milliseconds() : 0;
     int64_t n = wave->job->n;
     Worker *worker = take_worker();
     if (!worker) return NULL; /* the chunks that nobody does keep their status */
@@ -228,9 +210,9 @@ static void *work(void *argument) {
         int64_t i = atomic_fetch_add(&wave->next, wave->grab);
         int64_t stop = i + wave->grab < n ? i + wave->grab : n;
         OpenFile file = {-1, READ_OK, 0, -1};
-        if (i >= n || atomic_load(&wave->stop)) break;
+        if (i >= n || signals_stop(&wave->signals)) break;
         worker->first = worker->last = 0;
-        for (; i < stop && !stopped(wave, &asked); i++)
+        for (; i < stop && !signals_stop(&wave->signals); i++)
             wave->job->statuses[i] = do_chunk(wave, worker, &file, i, stop);
         file_close(&file);
     }
@@ -240,8 +222,9 @@ static void *work(void *argument) {
 }
 
 int read_wave(const ReadWave *job) {
-    Wave wave = {.job = job, .root = -1, .grab = 1, .caller = pthread_self()};
+    Wave wave = {.job = job, .root = -1, .grab = 1};
     int64_t n = job->n, threads = job->threads < n ? job->threads : n;
+    signals_begin(&wave.signals, job->interrupted);
     for (int64_t i = 0; i < n; i++) job->statuses[i] = READ_NO_SPACE;
     if (!job->ptrs) wave.root = file_root(job->files.root, &wave.root_status);
     if (threads > 1) {

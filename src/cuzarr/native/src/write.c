@@ -9,7 +9,8 @@
  * 4. A file is made under another name and then renamed: readers see the old one or the new one.
  *    Directories are made when the first file wants them.
  * 5. A file that could not be written gets a status: the caller does it again.
- * 6. The calling thread asks now and then whether a signal has come, between two chunks.
+ * 6. Where there are fewer chunks than threads, Blosc compresses the blocks of one on several, and
+ *    puts them in the order in which they are done: then the bytes may differ from call to call.
  */
 #define _GNU_SOURCE
 #define _FILE_OFFSET_BITS 64
@@ -18,8 +19,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -31,9 +30,9 @@
 #endif
 #define ATTEMPTS 100            /* while others remove the directory, or take the name */
 #define MOST_PARTS 512          /* of a call to writev */
+#define MOST_INSIDE 8           /* threads for one chunk: each call of Blosc makes them anew */
 #define CHECKSUM_BYTES 4
 #define BLOSC_HEADER 16
-#define ASK_MS 100 /* between two looks for signals */
 
 /* A shard under way. */
 typedef struct {
@@ -45,9 +44,9 @@ typedef struct {
     const WriteWave *job;
     int root;
     int64_t apart; /* chunks from one to the next */
+    int inside;    /* threads that a compressor may use for one chunk */
     _Atomic int64_t next;
-    _Atomic int stop;
-    pthread_t caller;
+    Signals signals;
     Shard *shards;
     int64_t *shard_of;
     struct iovec *pieces; /* of chunks of shards; no address = not stored */
@@ -144,7 +143,8 @@ static int is_fill(const uint8_t *data, const uint8_t *item, size_t size, size_t
 }
 
 /* What is stored of a decoded chunk, in its scratch or in the other; NULL where that fails. */
-static uint8_t *encode(const WriteWave *job, Worker *worker, uint8_t *decoded, size_t *size) {
+static uint8_t *encode(const Wave *wave, Worker *worker, uint8_t *decoded, size_t *size) {
+    const WriteWave *job = wave->job;
     size_t content = (size_t)job->nbytes;
     uint8_t *encoded = decoded;
     *size = content;
@@ -158,7 +158,7 @@ static uint8_t *encode(const WriteWave *job, Worker *worker, uint8_t *decoded, s
         } else {
             int done = codecs.blosc_encode(job->level, job->shuffle, (size_t)job->typesize, content,
                                            decoded, encoded, room, job->compressor,
-                                           (size_t)job->blocksize, 1);
+                                           (size_t)job->blocksize, wave->inside);
             *size = done > 0 ? (size_t)done : 0;
         }
         if (!*size) return NULL;
@@ -171,14 +171,14 @@ static uint8_t *encode(const WriteWave *job, Worker *worker, uint8_t *decoded, s
     return encoded;
 }
 
-/* Where chunk i lies in the array as it is stored, or NULL. Only what is written as it is may be
+/* Where a covered chunk i lies in the array as it is stored, or NULL. Only what is written as it is may be
  * taken from there: a compressor reads its input several times, and another thread that changes the
  * array meanwhile would make a chunk that nobody can decode. */
 static uint8_t *in_array(const WriteWave *job, int64_t i) {
     const CopyRows *copy = &job->copy;
     Line lines[MAX_AXES + 1];
     int64_t chunk, array;
-    if (copy->swap_unit || job->checked || job->codec != CODEC_RAW || !is_covered(job, i) ||
+    if (copy->swap_unit || job->checked || job->codec != CODEC_RAW ||
         row_lines(copy, i, lines, &chunk, &array) != 1 ||
         lines[0].chunk_step != copy->itemsize || lines[0].array_step != copy->itemsize ||
         lines[0].count * copy->itemsize != job->nbytes)
@@ -186,23 +186,25 @@ static uint8_t *in_array(const WriteWave *job, int64_t i) {
     return copy->array + array;
 }
 
-static uint8_t *gather(const WriteWave *job, Worker *worker, int64_t i) {
+static uint8_t *gather(const WriteWave *job, Worker *worker, int64_t i, int covered) {
     size_t item = (size_t)job->copy.itemsize;
     uint8_t *decoded = scratch_room(&worker->decoded, job->nbytes + CHECKSUM_BYTES);
     if (!decoded) return NULL;
-    if (!is_covered(job, i)) fill_items(decoded, job->copy.fill, item, (size_t)job->nbytes);
+    if (!covered) fill_items(decoded, job->copy.fill, item, (size_t)job->nbytes);
     copy_row(&job->copy, i, decoded);
     return decoded;
 }
 
 /* Gather and encode chunk i; the bytes stay until the next one. A READ_ status. */
-static int32_t make_chunk(const WriteWave *job, Worker *worker, int64_t i, struct iovec *made) {
+static int32_t make_chunk(const Wave *wave, Worker *worker, int64_t i, struct iovec *made) {
+    const WriteWave *job = wave->job;
     size_t item = (size_t)job->copy.itemsize;
-    uint8_t *decoded = in_array(job, i);
-    if (!decoded && !(decoded = gather(job, worker, i))) return READ_NO_SPACE;
+    int covered = is_covered(job, i);
+    uint8_t *decoded = covered ? in_array(job, i) : NULL;
+    if (!decoded && !(decoded = gather(job, worker, i, covered))) return READ_NO_SPACE;
     if (!job->write_empty && is_fill(decoded, job->copy.fill, item, (size_t)job->nbytes))
         return READ_MISSING;
-    made->iov_base = encode(job, worker, decoded, &made->iov_len);
+    made->iov_base = encode(wave, worker, decoded, &made->iov_len);
     return made->iov_base ? READ_OK : READ_NO_SPACE;
 }
 
@@ -289,7 +291,7 @@ static void end_shards(Wave *wave) {
 static void do_chunk(Wave *wave, Worker *worker, int64_t i) {
     const WriteWave *job = wave->job;
     struct iovec made = {NULL, 0};
-    int32_t status = make_chunk(job, worker, i, &made);
+    int32_t status = make_chunk(wave, worker, i, &made);
     if (job->first)
         keep_piece(wave, i, status, &made);
     else
@@ -299,17 +301,13 @@ static void do_chunk(Wave *wave, Worker *worker, int64_t i) {
 static void *work(void *argument) {
     Wave *wave = argument;
     const WriteWave *job = wave->job;
-    int asks = job->interrupted && pthread_equal(pthread_self(), wave->caller);
-    int64_t asked = asks ? milliseconds() : 0, columns = (job->n + wave->apart - 1) / wave->apart;
+    int64_t columns = (job->n + wave->apart - 1) / wave->apart;
     Worker worker = {{NULL, 0}, {NULL, 0}};
-    while (!atomic_load_explicit(&wave->stop, memory_order_relaxed)) {
+    while (!signals_stop(&wave->signals)) {
         int64_t k = atomic_fetch_add(&wave->next, 1);
         if (k >= columns * wave->apart) break;
         int64_t i = k % columns * wave->apart + k / columns;
         if (i < job->n) do_chunk(wave, &worker, i);
-        if (!asks || milliseconds() - asked < ASK_MS) continue;
-        asked = milliseconds();
-        if (job->interrupted()) atomic_store(&wave->stop, 1);
     }
     zstd_encoded_end();
     free(worker.decoded.data);
@@ -318,7 +316,7 @@ static void *work(void *argument) {
 }
 
 int write_wave(const WriteWave *job) {
-    Wave wave = {.job = job, .root = -1, .caller = pthread_self()};
+    Wave wave = {.job = job, .root = -1};
     int64_t threads = job->threads < job->n ? job->threads : job->n;
     int32_t status;
     for (int64_t f = 0; f < job->files; f++) job->statuses[f] = READ_NO_SPACE;
@@ -327,8 +325,10 @@ int write_wave(const WriteWave *job) {
         if (row_span(&job->copy, i, job->nbytes, &lo, &hi) == SPAN_OUTSIDE) return 0;
     }
     if (job->n == 0) return 1;
+    signals_begin(&wave.signals, job->interrupted);
     wave.root = file_root(job->root, &status);
     wave.apart = job->first ? 1 : (job->n + threads - 1) / threads;
+    wave.inside = (int)(job->threads / threads < MOST_INSIDE ? job->threads / threads : MOST_INSIDE);
     if (wave.root >= 0 && (!job->first || begin_shards(&wave)))
         run_threads((int)threads, work, &wave);
     end_shards(&wave);
