@@ -86,9 +86,10 @@ class HostWritePass:
             if len(rest)
             else self._wave_chunks(_NATIVE_BYTES, _NATIVE_CHUNKS)
         )
-        values, futures = self._start(wave if len(rest) == n else wave.take(rest))
-        left = wave if len(rest) == n else wave.take(np.concatenate((rest, empty)))
-        return _Gathered(left, stored, values, futures)
+        if len(rest) < n:
+            wave = wave.take(np.concatenate((rest, empty)))
+        values, futures = self._start(wave, len(rest))
+        return _Gathered(wave, stored, values, futures)
 
     def encode(self, gathered: _Gathered) -> EncodedWave:
         """Wait for the tasks of a wave, and return what is left to do; raises the first error."""
@@ -126,17 +127,17 @@ class HostWritePass:
         rest, stored = self._native.write_shards(wave, wave.inner)
         return rest, _NONE, stored
 
-    def _start(self, wave: Wave) -> tuple[Encoded, list[Future[Encoded]]]:
-        """Start the tasks of a wave; what is one task is done at once."""
-        n = len(wave)
+    def _start(self, wave: Wave, n: int) -> tuple[Encoded, list[Future[Encoded]]]:
+        """Start the tasks of the first ``n`` rows of a wave; what is one task is done at once."""
         if n == 0:
             return [], []
         if self._tasks is None:
             self._tasks = _Tasks(self.job, self._value, self.write_empty_chunks)
         run = min(max(1, 2**20 // self.chunk_bytes), -(-n // self._threads))
         if run >= n:
-            return self._tasks.encode(wave), []
-        parts = (wave.take(slice(first, first + run)) for first in range(0, n, run))
+            return self._tasks.encode(wave.take(slice(0, n)) if n < len(wave) else wave), []
+        ends = [*range(run, n, run), n]
+        parts = (wave.take(slice(first, end)) for first, end in zip([0, *ends], ends, strict=False))
         futures = [pool().submit(self._tasks.encode, part) for part in parts]
         self._running += futures
         return [], futures

@@ -17,9 +17,6 @@
  * are few enough for its ways where they lie a power of two apart. */
 #define STRIP 16
 
-#define PREFETCH_LINES 2
-#define PREFETCH_BYTES 4096
-
 typedef struct {
     uint8_t bytes[16];
 } Item16;
@@ -247,13 +244,6 @@ static void do_line(const CopyRows *job, LineRoutine routine, const Line *line, 
         line_any(job, line, src, dst);
 }
 
-/* Ask for a line that is read soon: where lines are far apart, no hardware foresees the next one. */
-static void prefetch_line(const uint8_t *src, int64_t size) {
-#if defined(__GNUC__)
-    for (int64_t at = 0; at < size && at < PREFETCH_BYTES; at += 64) __builtin_prefetch(src + at);
-#endif
-}
-
 /* Whether reading along `line` jumps while reading along `other` does not: a transpose. */
 static int crosses(const CopyRows *job, const Line *other, const Line *line) {
     int64_t here = job->scatter ? line->chunk_step : line->array_step;
@@ -331,13 +321,8 @@ void copy_row(const CopyRows *job, int64_t i, uint8_t *base) {
         chunk += line_in_chunk(&lines[a], 0);
         array += line_in_array(&lines[a], 0);
     }
-    int64_t ahead = 0; /* bytes to the line of the array that is read after the next one */
-    if (!job->scatter && loops == used - 1 && loops && !inner->index &&
-        inner->array_step == job->itemsize)
-        ahead = PREFETCH_LINES * lines[loops - 1].array_step;
     do {
         uint8_t *in_chunk = base ? base + chunk : NULL, *in_array = job->array + array;
-        if (ahead) prefetch_line(in_array + ahead, inner->count * job->itemsize);
         if (loops < used - 1)
             do_strips(job, routine, &lines[loops], inner, in_chunk, in_array);
         else
