@@ -128,6 +128,7 @@ class Part:
 
     def finish(self) -> int:
         """Write the document; return 1 where a value was wrong or cuzarr failed."""
+        data.sweep(self.folder)
         self.write()
         bad = [
             f"{line['name']} from {line['source']}: {name}: {result['error']}"
