@@ -21,8 +21,9 @@ __device__ __forceinline__ void store_u32(u8* __restrict__ p, u32 word) {
 
 struct Shuffle {
     // Eight elements of two bytes.
-    __device__ static __forceinline__ void pairs(u8* __restrict__ dst, const u8* __restrict__ src,
-                                                 i64 n, i64 e) {
+    __device__ static __forceinline__ void pairs(const Flat& to, const u8* __restrict__ src, i64 n,
+                                                 i64 e) {
+        u8* __restrict__ dst = to.first;
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
             const u8* from = src + 2 * e + 8 * h;
@@ -34,8 +35,9 @@ struct Shuffle {
 
     // Four elements of 4 Q bytes.
     template <int Q>
-    __device__ static __forceinline__ void quads(u8* __restrict__ dst, const u8* __restrict__ src,
-                                                 i64 n, i64 e) {
+    __device__ static __forceinline__ void quads(const Flat& to, const u8* __restrict__ src, i64 n,
+                                                 i64 e) {
+        u8* __restrict__ dst = to.first;
         u32 in[4 * Q];
 #pragma unroll
         for (int v = 0; v < Q; ++v) {
@@ -59,8 +61,9 @@ struct Shuffle {
     }
 
     // Elements [first, last) of n, byte by byte: neighbouring threads write neighbouring bytes.
-    __device__ static void bytes(u8* __restrict__ dst, const u8* __restrict__ src, i64 n, i32 typesize,
+    __device__ static void bytes(const Flat& to, const u8* __restrict__ src, i64 n, i32 typesize,
                                  i64 first, i64 last) {
+        u8* __restrict__ dst = to.first;
         for (i32 j = 0; j < typesize; ++j)
             for (i64 e = first + threadIdx.x; e < last; e += blockDim.x)
                 dst[j * n + e] = src[e * typesize + j];
@@ -71,7 +74,7 @@ extern "C" __global__ void __launch_bounds__(256)
     blosc_shuffle(const u64* __restrict__ src, const u64* __restrict__ dst,
                   const i64* __restrict__ bsize, const i32* __restrict__ typesize,
                   const i64* __restrict__ tile_first, i64 n) {
-    each_tile<1>(src, dst, bsize, typesize, tile_first, n, Elements<Shuffle>{});
+    each_tile<1>(src, FlatPlaces{dst}, bsize, typesize, tile_first, n, Elements<Shuffle>{});
 }
 
 // ---- bits -------------------------------------------------------------------------------------
@@ -112,8 +115,9 @@ __device__ __forceinline__ void spread_bits(u8* __restrict__ dst, const u8* stag
 struct BitShuffle {
     u32* stage;
 
-    __device__ __forceinline__ void operator()(u8* to, const u8* from, i64 elements, i32 size,
-                                               i64 first, i64 last) const {
+    __device__ __forceinline__ void operator()(const Flat& place, const u8* from, i64 elements,
+                                               i32 size, i64 first, i64 last) const {
+        u8* to = place.first;
         const u32 count = (u32)(last - first), nbytes = count * (u32)size;
         const u8* in = from + first * size;
         if (aligned((u64)in, 4)) {
@@ -137,5 +141,5 @@ extern "C" __global__ void __launch_bounds__(256)
                      const i64* __restrict__ bsize, const i32* __restrict__ typesize,
                      const i64* __restrict__ tile_first, i64 n) {
     __shared__ u32 stage[CUZARR_STAGE_WORDS];
-    each_tile<8>(src, dst, bsize, typesize, tile_first, n, BitShuffle{stage});
+    each_tile<8>(src, FlatPlaces{dst}, bsize, typesize, tile_first, n, BitShuffle{stage});
 }

@@ -14,9 +14,23 @@ __device__ __forceinline__ i64 elements_per_tile(i32 typesize) {
     return CUZARR_SHUFFLE_PIECE / typesize / 32 * 32;
 }
 
-__device__ __forceinline__ void copy_bytes(u8* __restrict__ dst, const u8* __restrict__ src,
-                                           i64 first, i64 last) {
-    for (i64 k = first + threadIdx.x; k < last; k += blockDim.x) dst[k] = src[k];
+// Where the bytes of a block go: one behind the other.
+struct Flat {
+    u8* first;
+
+    __device__ __forceinline__ u8* at(i64 k) const { return first + k; }
+};
+
+struct FlatPlaces {
+    const u64* __restrict__ dst;
+
+    __device__ __forceinline__ Flat operator()(i64 block) const { return {(u8*)dst[block]}; }
+};
+
+template <typename To>
+__device__ __forceinline__ void copy_bytes(const To& to, const u8* __restrict__ src, i64 first,
+                                           i64 last) {
+    for (i64 k = first + threadIdx.x; k < last; k += blockDim.x) *to.at(k) = src[k];
 }
 
 // Four planes of four bytes each to four elements of four bytes.
@@ -42,8 +56,9 @@ __device__ __forceinline__ u64 turn_bits(u64 x) {
 // Elements [first, last) of n by the moves of T: whole groups of them by words, the rest by bytes.
 template <typename T>
 struct Elements {
-    __device__ __forceinline__ void operator()(u8* __restrict__ dst, const u8* __restrict__ src,
-                                               i64 n, i32 typesize, i64 first, i64 last) const {
+    template <typename To>
+    __device__ __forceinline__ void operator()(const To& dst, const u8* __restrict__ src, i64 n,
+                                               i32 typesize, i64 first, i64 last) const {
         const i64 group = typesize == 2 ? 8 : 4;
         const bool fast = typesize == 2 || typesize == 4 || typesize == 8 || typesize == 16;
         const i64 whole = fast ? first + (last - first) / group * group : first;
@@ -61,8 +76,8 @@ struct Elements {
 
 // Every block, a tile of whole elements [first, last) at a time: `tile(to, from, elements, size,
 // first, last)`; what is left over is copied, and so is a block whose elements are no multiple of MULTIPLE.
-template <int MULTIPLE, typename Tile>
-__device__ __forceinline__ void each_tile(const u64* __restrict__ src, const u64* __restrict__ dst,
+template <int MULTIPLE, typename Places, typename Tile>
+__device__ __forceinline__ void each_tile(const u64* __restrict__ src, const Places& places,
                                           const i64* __restrict__ bsize,
                                           const i32* __restrict__ typesize,
                                           const i64* __restrict__ tile_first, i64 n,
@@ -71,7 +86,7 @@ __device__ __forceinline__ void each_tile(const u64* __restrict__ src, const u64
     for (i64 task = blockIdx.x; task < tasks; task += gridDim.x) {
         const Task t = find_task(tile_first, n, task);
         const u8* from = (const u8*)src[t.item];
-        u8* to = (u8*)dst[t.item];
+        const auto to = places(t.item);
         const i32 size = typesize[t.item];
         if (size < 1 || size > 255) continue;
         const i64 elements = bsize[t.item] / size, step = elements_per_tile(size);

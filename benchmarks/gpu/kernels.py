@@ -68,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     for kind in ("blosc_unshuffle", "blosc_bitunshuffle"):
         for typesize in (2, 4, 8):
             bench.unshuffle(kind, typesize)
+        bench.unshuffle_to_rows(kind)
     for shift in (0, 1):
         bench.segments(shift)
     for name, found in part.document["kernels"].items():
@@ -175,6 +176,39 @@ class _Bench:
         if kind == "blosc_unshuffle":
             first = self.source[:BLOCK].reshape(typesize, -1).T.reshape(-1)
             self._compare(kind, self.target[:BLOCK], first)
+
+    def unshuffle_to_rows(self, kind: str) -> None:
+        """Measure an unshuffle of chunks of 1 MiB to rows of 2 KiB, 8 KiB apart; elements of 4."""
+        from cuzarr.cuda.device_decode import BLOCK_TILE
+        from cuzarr.cuda.kernels import tile_table
+
+        chunk, run, stride = 1 << 20, 2048, 8192
+        across, height = stride // run, chunk // run
+        n = self.bytes // (across * chunk) * across * chunk // BLOCK
+        at = BLOCK * np.arange(n, dtype=np.uint64)
+        number = (at // chunk).astype(np.int64)
+        first = number // across * across * chunk + number % across * run
+        tiles = tile_table(np.full(n, BLOCK, np.int64), BLOCK_TILE)
+        columns = [
+            self.xp.asarray(column)
+            for column in (
+                at + np.uint64(self.source.data.ptr),
+                first.astype(np.uint64) + np.uint64(self.target.data.ptr),
+                np.full(n, BLOCK, np.int64), np.full(n, 4, np.int32), tiles,
+                (at % chunk).astype(np.int64),
+            )
+        ]  # fmt: skip
+        pointers = [np.uint64(column.data.ptr) for column in columns]
+        args = (*pointers[:5], np.int64(n), pointers[5], *map(np.int64, (run, height, stride, 0)))
+        self._note(
+            f"{kind}, 4 bytes, to rows", n * BLOCK,
+            lambda: self.runtime.launch(f"{kind}_rows", int(tiles[-1]), 256, args, self.stream),
+        )  # fmt: skip
+        if kind == "blosc_unshuffle":
+            bands = (-1, height, across, run)
+            found = self.target[: n * BLOCK].reshape(bands).transpose(0, 2, 1, 3)
+            planes = self.source[: n * BLOCK].reshape(-1, 4, BLOCK // 4)
+            self._compare(f"{kind}, to rows", found, planes.transpose(0, 2, 1).reshape(found.shape))
 
     def segments(self, shift: int) -> None:
         """Measure copies of segments whose sources are ``shift`` bytes beside a multiple of 16."""

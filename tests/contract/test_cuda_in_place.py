@@ -1,4 +1,4 @@
-"""Chunks that are one piece of the output are decoded there: no copy, and nothing beside them."""
+"""Chunks that are one piece of the output, or whose rows are, are decoded there: no copy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import cuzarr
-from cuzarr.cuda.rows import ChunkLayout, DeviceView, RowCopy
+from cuzarr.cuda.rows import ChunkLayout, DeviceView, RowCopy, _folded
 from cuzarr.errors import ChunkDecodeError
 from cuzarr.plan import full_plan, plan_basic, plan_orthogonal
 from tests.contract.cuda_cases import Stored, close, emulated_backend, noise, smooth
@@ -181,7 +181,8 @@ def test_places() -> None:
 
     def places(rows: Any, view: DeviceView = view, layout: ChunkLayout = layout) -> list[int]:
         copy = RowCopy(None, "scatter", view, layout, bytes(4), 0)  # type: ignore[arg-type]
-        return [int(pointer) for pointer in copy.places(rows)]
+        found = copy.places(rows)
+        return [0] * len(rows) if found is None else [int(p) for p in found.pointers]
 
     assert places(rows) == [1000, 1048, 0]
     apart = DeviceView(1000, (5, 6), (-24, 4), np.dtype("f4"))
@@ -195,3 +196,121 @@ def test_places() -> None:
     ]  # fmt: skip
     listed = plan_orthogonal((np.array([1, 0, 3, 2]), slice(None)), (5, 6), (2, 6))
     assert set(places(listed.rows(0, 2))) == {0}
+
+
+SHUFFLED = {name: CODECS[name] for name in ("Blosc, shuffled", "Blosc, bits")}
+WIDE = {  # shape, chunks
+    "rows": ((24, 96), (8, 32)),
+    "rows of planes": ((12, 8, 48), (4, 4, 48)),
+    "rows in planes": ((12, 8, 96), (4, 4, 32)),
+    "flat chunks": ((9, 10, 64), (1, 10, 16)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["u2", "f4", "i8"])
+@pytest.mark.parametrize("codecs", SHUFFLED)
+@pytest.mark.parametrize("wide", WIDE)
+def test_rows_are_unshuffled_where_they_belong(
+    wide: str, codecs: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape, chunks = WIDE[wide]
+    stored = Stored(smooth(shape, dtype), chunks, SHUFFLED[codecs]).encode_all()
+    backend = emulated_backend(3)
+    launches = counted(backend, monkeypatch)
+    same(stored.read(backend), stored.data)
+    assert (launches["scatter"] > 0) == (chunks[-1] * stored.data.itemsize < 64)
+    close(backend)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("codecs", [*SHUFFLED, "Blosc, plain", "scaled, shuffled"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        np.s_[:],
+        np.s_[4:20],
+        np.s_[3:21, 32:],
+        np.s_[::-1],
+        np.s_[:, ::2],
+        np.s_[9, 40:80],
+        np.s_[5:5],
+    ],
+    ids=str,
+)
+def test_rows_beside_parts_and_missing_chunks(codecs: str, key: Any, seed: int) -> None:
+    """The last chunks reach beyond the array, one is not stored, and noise is stored as it is."""
+    dtype = "i4" if "scaled" in codecs else "f4"
+    data = smooth((26, 100), dtype, seed)
+    data[:8, 32:64] = noise((8, 32), dtype) if "scaled" not in codecs else 5
+    stored = Stored(data, (8, 32), CODECS[codecs], fill_value=7).encode_all()
+    stored.store.delete([stored.key((1, 1))])
+    stored.data[8:16, 32:64] = 7
+    backend = emulated_backend(seed, slab_bytes=1 << 13)
+    plan = plan_basic(key, (26, 100), (8, 32))
+    expected = stored.data[key]
+    same(stored.read(backend, plan).reshape(expected.shape), expected)
+    close(backend)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("shape", "view"),
+    [
+        ((24, 97), np.s_[:, 1:]),
+        ((48, 96), np.s_[::2]),
+        ((24, 96), np.s_[::-1]),
+        ((24, 192), np.s_[:, ::2]),
+    ],
+    ids=str,
+)
+def test_rows_of_any_memory(shape: tuple[int, int], view: Any, seed: int) -> None:
+    """Rows that are not aligned, or in falling order; what is between them stays."""
+    data = smooth((24, 96), "f4")
+    with use_device("emulated", seed=seed) as device:
+        out = Foreign(shape, "f4", view=view)
+        z = cuzarr.create_array(
+            None, data=data, chunks=(8, 32), device=device,
+            compressors={"name": "blosc", "configuration": {
+                "cname": "lz4", "clevel": 5, "shuffle": "shuffle", "typesize": 4, "blocksize": 0}},
+        )  # fmt: skip
+        z.get_basic_selection(..., out=out)
+        whole = out.to_host()
+    same(whole[view], data)
+    gaps = np.ones(shape, np.bool_)
+    gaps[view] = False
+    assert (whole[gaps].view("u4") == 0x11111111).all()
+
+
+def test_rows_that_cut_a_block_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of 24 and of 40 bytes begin within 16 bytes of a row."""
+    codec = ("blosc", {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "typesize": 4,
+                       "blocksize": 40})  # fmt: skip
+    stored = Stored(smooth((24, 96), "f4"), (8, 32), [LITTLE, codec]).encode_all()
+    header = stored.store.get(stored.key((0, 0)))[:16]
+    blocksize = int.from_bytes(header[8:12], "little")
+    backend = emulated_backend(1)
+    launches = counted(backend, monkeypatch)
+    same(stored.read(backend), stored.data)
+    assert (launches["scatter"] > 0) == (blocksize % 16 > 0)
+    close(backend)
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "expected"),
+    [
+        ((8, 32), (400, 4), (128, 8, 400, 3200)),
+        ((4, 8, 32), (3200, 400, 4), (128, 32, 400, 12800)),
+        ((4, 8, 32), (9000, 400, 4), (128, 8, 400, 9000)),
+        ((4, 8, 32), (9000, -400, 4), (128, 8, -400, 9000)),
+        ((4, 1, 32), (9000, 400, 4), (128, 4, 9000, 36000)),
+        ((2, 8, 32), (9000, 128, 4), (1024, 2, 9000, 18000)),
+        ((8, 32), (128, 4), (1024, 1, 0, 0)),
+        ((), (), (4, 1, 0, 0)),
+        ((8, 8), (400, 4), None),
+        ((8, 17), (400, 4), None),
+        ((8, 32), (400, 8), None),
+        ((2, 3, 4, 32), (90000, 9000, 400, 4), None),
+    ],
+)
+def test_folding(shape: Any, strides: Any, expected: Any) -> None:
+    assert _folded(shape, strides, 4) == expected

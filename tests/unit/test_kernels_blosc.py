@@ -115,6 +115,60 @@ def test_blocks_of_any_alignment_type_and_size_in_one_launch(kernel, source_offs
         assert result == expected
 
 
+def unshuffle_to_rows(kernel, blocks, typesize, offsets, rows, room, first, *, seed, grid, tile):
+    """Return memory of 0xEE after a chunk was unshuffled to rows from ``first`` on."""
+    sizes = np.array([len(b) for b in blocks], np.int64)
+    tiles = tile_table(sizes, tile)
+    n = len(blocks)
+    with Driver(seed) as device:
+        source = [device.put(np.frombuffer(b, np.uint8)) for b in blocks]
+        target = device.filled(room, 0xEE)
+        device.run(
+            kernel, grid or tiles[-1], device.table(source, np.uint64),
+            device.table([target + first] * n, np.uint64), device.put(sizes),
+            device.put([typesize] * n, np.int32), device.put(tiles), n, device.table(offsets),
+            *rows,
+        )  # fmt: skip
+        return device.get(target, room)
+
+
+@pytest.mark.parametrize("kernel", ["blosc_unshuffle", "blosc_bitunshuffle"])
+@pytest.mark.parametrize("shift", [0, 1, 2, 4, 8])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        (64, 5, 100, 700),
+        (4096, 3, 4100, 20000),
+        (160, 1000, 161, 0),
+        (48, 7, -64, 501),
+        (20480, 2, 20481, -70000),
+    ],
+    ids=str,
+)
+def test_blocks_that_go_to_rows(kernel, shift, rows):
+    """Rows may be in any order and of any alignment; what is between them stays."""
+    run, per, stride, plane = rows
+    shuffle = shuffle_bits if "bit" in kernel else shuffle_bytes
+    pieces = np.arange(5 if run > 4096 else 13)
+    begins = pieces // per * plane + pieces % per * stride
+    begins += shift - begins.min()
+    raw = np.random.default_rng(run).integers(0, 256, run * len(pieces), np.uint8)
+    expected = np.full(begins.max() + run + 5, 0xEE, np.uint8)
+    for begin, piece in zip(begins, raw.reshape(-1, run), strict=True):
+        expected[begin : begin + run] = piece
+    for typesize in (1, 2, 3, 4, 8, 16, 24, 255):
+        for seed, (size, grid, tile) in enumerate(
+            [(4096, 0, 16384), (10000, 2, 999), (1040, 0, 10**9)]
+        ):
+            offsets = range(0, len(raw), size)
+            blocks = [shuffle(raw[at : at + size].tobytes(), typesize) for at in offsets]
+            found = unshuffle_to_rows(
+                f"{kernel}_rows", blocks, typesize, offsets, rows, len(expected), int(begins[0]),
+                seed=seed, grid=grid, tile=tile,
+            )  # fmt: skip
+            np.testing.assert_array_equal(found, expected)
+
+
 def shuffle_bytes(raw, typesize):
     whole = len(raw) // typesize * typesize
     table = np.frombuffer(raw[:whole], np.uint8).reshape(-1, typesize)

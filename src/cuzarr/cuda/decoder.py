@@ -29,6 +29,7 @@ from cuzarr.cuda.inspection import host_only, inspect
 from cuzarr.cuda.kvikio_fetch import KvikioReading, by_kvikio, give_device_slab
 from cuzarr.cuda.memory import Keeper, Tables
 from cuzarr.cuda.resident import ResidentReading, resident_chunks
+from cuzarr.cuda.rows import Places
 from cuzarr.cuda.runtime import DeviceBuffer, Event, Stream
 from cuzarr.cuda.shared import MAX_WAVE_CHUNKS, Shared
 from cuzarr.cuda.steps import ChainSteps
@@ -209,11 +210,11 @@ class WaveDecoder:
             self._upload(prepared)
         return prepared
 
-    def complete(self, prepared: Prepared, places: Pointers | None = None) -> Decoded:
+    def complete(self, prepared: Prepared, places: Places | None = None) -> Decoded:
         """Make the wave's buffers and tables; nothing is launched before ``run``.
 
-        ``places`` are (n,) pointers of memory where a decoded chunk belongs, 0 for none: what the
-        device writes there at once is ``steps.placed``.
+        ``places`` says where decoded chunks belong: what the device writes there at once is
+        ``steps.placed``.
         """
         runtime, work = self._shared.runtime, prepared.work
         rows, found = np.zeros(0, np.uint64), np.zeros(0, np.int64)

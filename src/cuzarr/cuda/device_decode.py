@@ -5,7 +5,8 @@
    encoded bytes, one nvCOMP call per format and the check of its statuses and sizes, copies of raw
    streams, checksums of what was decoded, unshuffles, inner steps, filters.
 3. ``pointers`` says where each decoded chunk is: a chunk that was stored decoded stays in the
-   upload; one that is a piece of the output is written there by its last step (``placed``).
+   upload; one that is a piece of the output is written there by its last step (``placed``), and
+   one whose rows are pieces of it, by the unshuffle.
 
 Errors are not waited for: kernels lower the words of :class:`FirstBad`, read once per call.
 """
@@ -27,6 +28,7 @@ from cuzarr.cuda.filters import add_delta, add_program
 from cuzarr.cuda.inspected import BIT_SHUFFLE, BYTE_SHUFFLE, DEVICE, Blocks, Inspection, Streams
 from cuzarr.cuda.kernels import tile_table
 from cuzarr.cuda.memory import Tables, align
+from cuzarr.cuda.rows import ROW_UNIT, Places
 from cuzarr.cuda.runtime import DeviceBuffer, Runtime, Stream
 from cuzarr.cuda.steps import ChainSteps, Checksum
 
@@ -122,10 +124,10 @@ class DeviceDecode:
         self.pointers: Pointers = np.zeros(len(inspection.place), np.uint64)
         self.placed = np.zeros(len(inspection.place), np.bool_)
 
-    def reserve(self, tables: Tables, stream: Stream, places: Pointers | None = None) -> None:
+    def reserve(self, tables: Tables, stream: Stream, places: Places | None = None) -> None:
         """Allocate buffers and add tables; sets ``pointers`` and ``placed``.
 
-        ``places`` are (n,) pointers of memory that a decoded chunk may be written to, 0 for none.
+        ``places`` says where a decoded chunk may be written to.
         """
         found, size = self._found, self._steps.coded_nbytes
         device = found.place == DEVICE
@@ -136,7 +138,9 @@ class DeviceDecode:
         for blocks in found.shuffled.values():
             shuffled[blocks.owner] = True
         last = None if self._steps.inner or self._steps.elements else places
-        at_once = None if last is None else np.where(shuffled, np.uint64(0), last)
+        at_once = None
+        if last is not None and last.in_one_piece:
+            at_once = np.where(shuffled, np.uint64(0), last.pointers)
         staged = self._allocate(coded, size, stream, at_once)
         self.pointers[coded] = staged[coded]
         self._add_outer_checks(tables)
@@ -153,16 +157,19 @@ class DeviceDecode:
             )  # fmt: skip
             self._add_check(tables, check.kind, segments, big_endian=check.big_endian)
         if found.shuffled:
-            final = self._allocate(shuffled, size, stream, last)
+            targets = None if last is None else self._unshuffled(last)
+            final = self._allocate(shuffled, size, stream, targets)
             self.pointers[shuffled] = final[shuffled]
+            rows = None if last is None or last.in_one_piece else last
             for kind, blocks in found.shuffled.items():
-                self._add_unshuffle(tables, kind, blocks, staged, final)
+                self._add_unshuffle(tables, kind, blocks, staged, final, rows)
         if device.any():
             if self._steps.inner:
                 self._add_inner_steps(tables, device, stream)
+            ends = places.pointers if places is not None and places.in_one_piece else None
             final_step = len(self._steps.elements) - 1
             for i, step in enumerate(self._steps.elements):
-                self._add_filter(tables, step, device, stream, places if i == final_step else None)
+                self._add_filter(tables, step, device, stream, ends if i == final_step else None)
 
     def queue(self, tables: Tables, stream: Stream) -> None:
         """Launch every step; the tables were sent."""
@@ -203,23 +210,59 @@ class DeviceDecode:
         sources, targets = self._sources(streams), self._targets(streams, staged)
         self._queue.append(copies(self._runtime, tables, sources, targets, streams.length))
 
+    def _unshuffled(self, places: Places) -> Pointers:
+        """Return where chunks may be unshuffled to; 0 where rows do not cut a block well."""
+        pointers = places.pointers.copy()
+        if not places.in_one_piece:
+            for blocks in self._found.shuffled.values():
+                pointers[blocks.owner[blocks.offset % ROW_UNIT != 0]] = 0
+        return pointers
+
     def _add_unshuffle(
-        self, tables: Tables, kind: int, blocks: Blocks, staged: Pointers, final: Pointers
+        self,
+        tables: Tables,
+        kind: int,
+        blocks: Blocks,
+        staged: Pointers,
+        final: Pointers,
+        rows: Places | None = None,
     ) -> None:
-        offset = blocks.offset.astype(np.uint64)
+        """Add the unshuffle of some blocks; chunks that are ``placed`` go to ``rows``, if given."""
+        if rows is not None and (apart := self.placed[blocks.owner]).any():
+            there = blocks.take(apart)
+            more = (tables.add(there.offset), rows.run, rows.per, rows.stride, rows.plane)
+            self._add_blocks(
+                tables, f"{_UNSHUFFLE[kind]}_rows", there, staged, final[there.owner], more
+            )
+            blocks = blocks.take(~apart)
+        if len(blocks.owner):
+            to = final[blocks.owner] + blocks.offset.astype(np.uint64)
+            self._add_blocks(tables, _UNSHUFFLE[kind], blocks, staged, to)
+
+    def _add_blocks(
+        self,
+        tables: Tables,
+        kernel: str,
+        blocks: Blocks,
+        staged: Pointers,
+        targets: Pointers,
+        more: tuple[int, ...] = (),
+    ) -> None:
+        """Add a launch over blocks; ``more`` is one more table, and numbers."""
         tiles = tile_table(blocks.size, BLOCK_TILE)
         at = [
             tables.add(column)
             for column in (
-                staged[blocks.owner] + offset, final[blocks.owner] + offset, blocks.size,
+                staged[blocks.owner] + blocks.offset.astype(np.uint64), targets, blocks.size,
                 blocks.typesize.astype(np.int32), tiles,
             )
         ]  # fmt: skip
         n = np.int64(len(blocks.owner))
 
         def launch(sent: Tables, stream: Stream) -> None:
-            args = (*(sent.pointer(offset) for offset in at), n)
-            self._runtime.launch(_UNSHUFFLE[kind], int(tiles[-1]), 256, args, stream)
+            extra = (sent.pointer(more[0]), *map(np.int64, more[1:])) if more else ()
+            args = (*(sent.pointer(offset) for offset in at), n, *extra)
+            self._runtime.launch(kernel, int(tiles[-1]), 256, args, stream)
 
         self._queue.append(launch)
 

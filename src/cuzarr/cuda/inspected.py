@@ -67,6 +67,10 @@ class Blocks:
     size: Int64
     typesize: Int64
 
+    def take(self, which: npt.NDArray[np.bool_]) -> Blocks:
+        """Return some of the blocks."""
+        return Blocks(self.owner[which], self.offset[which], self.size[which], self.typesize[which])
+
 
 @dataclass(frozen=True, slots=True)
 class StreamCheck:

@@ -4,7 +4,8 @@
 2. ``add`` puts the rows of a wave into the wave's :class:`~cuzarr.cuda.memory.Tables`; ``launch``
    queues ``scatter_N`` or ``gather_N`` (``kernels/scatter.cu``) after they were sent.
 3. Point lists are cut to those of the wave; lists of an orthogonal selection go up once per call.
-4. ``places`` says which chunks can be decoded where they belong, so that nothing is left to copy.
+4. ``places`` says which chunks can be decoded where they belong, in one piece or in rows, so that
+   nothing is left to copy.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from cuzarr.errors import DeviceError
 from cuzarr.plan.chunk_plan import Axis, Int64, PlanRows
 
 TILE_BYTES = 8192
+ROW_UNIT = 16  #: bytes that are stored at a time, and never in two rows
+_LEAST_RUN = 64  #: bytes of a row of a chunk that is decoded in rows
 _ROW_POINTS = 8  #: points whose lists are as large as the tables of a row
 MAX_AXES = 16
 ITEM_SIZES = (1, 2, 4, 8, 16)
@@ -86,6 +89,35 @@ class ChunkLayout:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where decoded chunks belong in the array.
+
+    Attributes
+    ----------
+    pointers : (n,) uint64 array
+        Device pointer of the first element; 0 where a chunk cannot be decoded there.
+    run : int
+        Bytes of a chunk that lie in one piece.
+    per : int
+        Such pieces that lie ``stride`` bytes apart.
+    stride : int
+    plane : int
+        Bytes between groups of ``per`` pieces.
+    """
+
+    pointers: Pointers
+    run: int
+    per: int
+    stride: int
+    plane: int
+
+    @property
+    def in_one_piece(self) -> bool:
+        """Whether that is the whole chunk."""
+        return self.per == 1
+
+
 class RowCopy:
     """Scatter or gather of one call.
 
@@ -129,22 +161,26 @@ class RowCopy:
                 self._runtime.upload(buffer.ptr, both, both.nbytes, stream)
                 self._lists[a] = (buffer, both, axis.index)
 
-    def places(self, rows: PlanRows) -> Pointers:
-        """Return (n,) pointers: where a decoded chunk is one piece of the array, else 0."""
-        array, layout, found = self._array, self._layout, np.zeros(len(rows), np.uint64)
+    def places(self, rows: PlanRows) -> Places | None:
+        """Say where decoded chunks belong; None: none lies in the array in one piece or in rows."""
+        array, layout = self._array, self._layout
         listed = rows.flat or any(table is not None for table in rows.lists)
-        if listed or rows.first is not None or layout.swap:
-            return found
+        if listed or rows.first is not None or layout.swap or not layout.c_contiguous:
+            return None
         itemsize = array.dtype.itemsize
-        if not layout.c_contiguous or layout.nbytes != math.prod(layout.shape) * itemsize:
-            return found
-        axes = zip(layout.shape, layout.strides, array.strides, rows.step.tolist(), strict=True)
-        if any(n > 1 and (inside != there or step != 1) for n, inside, there, step in axes):
-            return found
+        steps = zip(layout.shape, rows.step.tolist(), strict=True)
+        if layout.nbytes != math.prod(layout.shape) * itemsize or any(
+            n > 1 and step != 1 for n, step in steps
+        ):
+            return None
+        folded = _folded(layout.shape, array.strides, itemsize)
+        if folded is None:
+            return None
         whole = (rows.count == np.array(layout.shape, np.int64)).all(axis=1)
         offsets = rows.out[whole] @ np.array(array.strides, np.int64)
-        found[whole] = (array.pointer + offsets).astype(np.uint64)
-        return found
+        pointers = np.zeros(len(rows), np.uint64)
+        pointers[whole] = (array.pointer + offsets).astype(np.uint64)
+        return Places(pointers, *folded)
 
     def add(
         self,
@@ -255,6 +291,28 @@ def c_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     for a in range(len(shape) - 2, -1, -1):
         strides[a] = strides[a + 1] * shape[a + 1]
     return tuple(strides)
+
+
+def _folded(
+    shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int
+) -> tuple[int, int, int, int] | None:
+    """Fold the axes of a chunk to ``run``, ``per``, ``stride`` and ``plane`` of :class:`Places`."""
+    run, outer = itemsize, list[tuple[int, int]]()
+    for n, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if n == 1:
+            continue
+        if not outer and stride == run:
+            run *= n
+        elif outer and stride == outer[-1][0] * outer[-1][1]:
+            outer[-1] = (outer[-1][0] * n, outer[-1][1])
+        else:
+            outer.append((n, stride))
+    if not outer:
+        return run, 1, 0, 0
+    if len(outer) > 2 or run < _LEAST_RUN or run % ROW_UNIT:
+        return None
+    per, stride = outer[0]
+    return run, per, stride, outer[1][1] if len(outer) == 2 else per * stride
 
 
 def swap_unit(dtype: np.dtype[Any]) -> int:
