@@ -190,8 +190,8 @@ def stored_bytes(path: Path) -> tuple[int, int]:
 def discard(path: Path) -> None:
     """Empty the files of a stored array and put it aside, next to it; :func:`sweep` deletes it.
 
-    For every new file ext4 looks at each inode that was deleted in the last five minutes: deleting
-    at once what one library has written would slow down all that write after it.
+    For every new file ext4 without a journal looks at each inode that was deleted in the last five
+    minutes: deleting at once what one library has written would slow down all that write after it.
     """
     if not path.exists():
         return

@@ -2,14 +2,16 @@
 
 1. A :class:`Trial` says how one peer does one case: prepare, run (timed), check, clean up.
 2. :func:`interleave` runs a first round that is not counted, then the rounds that are; whatever
-   disturbs the machine for a while so disturbs all of them. Each round begins with another peer:
-   none always comes behind the same one, and what that has left in caches and on the disk.
+   disturbs the machine for a while so disturbs all of them. Each round has an order of its own,
+   the same in every run: none always comes behind the same one, and what that has left in caches
+   and on the disk.
 3. What goes wrong stays in the :class:`Outcome`; a wrong value ends the peer's part in the case.
 """
 
 from __future__ import annotations
 
 import gc
+import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -60,11 +62,11 @@ def interleave(
     """
     outcomes = {trial.peer: Outcome(trial.peer) for trial in trials}
     end = None if seconds is None else time.monotonic() + seconds
+    order = random.Random(len(trials))
     for index in range(repeats + 1):
         if index > 1 and end is not None and time.monotonic() > end:
             break
-        first = index % max(len(trials), 1)
-        for trial in (*trials[first:], *trials[:first]):
+        for trial in order.sample(trials, len(trials)):
             outcome = outcomes[trial.peer]
             if outcome.error is None:
                 elapsed = _one(trial, outcome)

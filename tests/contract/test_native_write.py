@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def test_any_strides_and_byte_order(tmp_path: Path) -> None:
         ("zstd", (1, False), numcodecs.Zstd().decode),
         ("zstd", (-5, True), numcodecs.Zstd().decode),
         *(
-            ("blosc", (level, shuffle, 4, block, name), numcodecs.Blosc().decode)
+            ("blosc", (level, shuffle, 4, block, name, 1), numcodecs.Blosc().decode)
             for name in ("blosclz", "lz4", "lz4hc", "zlib", "zstd")
             for level, shuffle, block in ((1, 0, 0), (5, 1, 64), (9, 2, 0), (0, 1, 0))
         ),
@@ -121,16 +122,36 @@ def test_encoded_chunks(
 
 
 def test_frames_of_blosc_are_those_of_numcodecs(tmp_path: Path) -> None:
-    write(tmp_path, replace(RAW, codec="blosc", parameters=(5, 1, 4, 0, "lz4")))
+    write(tmp_path, replace(RAW, codec="blosc", parameters=(5, 1, 4, 0, "lz4", 1)))
     encode = numcodecs.Blosc("lz4", 5, 1).encode
     assert files(tmp_path) == {key: encode(chunk.copy()) for key, chunk in expected().items()}
+
+
+@pytest.mark.parametrize("inside", [2, 3, 8])
+def test_blosc_with_several_threads_for_a_chunk(tmp_path: Path, inside: int) -> None:
+    value = np.arange(2**20, dtype="<i4").reshape(2, -1)
+    chunks = replace(
+        RAW, codec="blosc", parameters=(5, 1, 4, 0, "zstd", inside), nbytes=2**21,
+        shape=np.array([1, 2**19]), strides=np.array([2**21, 4]),
+    )  # fmt: skip
+    batch = RequestBatch.of(["0", "1"])
+    assert NATIVE is not None
+    statuses = NATIVE.write_wave(
+        str(tmp_path), batch.keys, batch.offsets, chunks, np.zeros((2, 2), np.int64),
+        np.array([[1, 2**19]] * 2), np.array([[0, 0], [1, 0]]), np.ones(2, np.int64), (None, None),
+        value.ctypes.data, np.array(value.strides), 2,
+    )  # fmt: skip
+    assert statuses.tolist() == [0, 0]
+    for name in (0, 1):
+        data = numcodecs.Blosc().decode((tmp_path / str(name)).read_bytes())
+        assert data == value[name].tobytes()
 
 
 def test_what_does_not_compress_fits(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(-(2**31), 2**31, VALUE.shape, np.int64).astype("<i4")
     for codec, parameters, decode in (
         ("zstd", (3, True), numcodecs.Zstd().decode),
-        ("blosc", (9, 1, 4, 0, "zstd"), numcodecs.Blosc().decode),
+        ("blosc", (9, 1, 4, 0, "zstd", 1), numcodecs.Blosc().decode),
     ):
         write(tmp_path, replace(RAW, codec=codec, parameters=parameters, crc32c=True), noise)
         for key, chunk in expected(noise).items():
@@ -169,6 +190,18 @@ def test_files_get_the_mode_that_the_umask_leaves(tmp_path: Path) -> None:
         os.umask(before)
     assert (tmp_path / "c" / "0" / "0").stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "c" / "0").stat().st_mode & 0o777 == 0o750
+
+
+def test_a_link_to_nothing_is_not_tried_for_long(tmp_path: Path) -> None:
+    """The file is not found, and the directory is there already."""
+    (tmp_path / "c").symlink_to(tmp_path / "nothing")
+    keys = [f"c/{i}" for i in range(12)]
+    assert (write(tmp_path, RAW, keys=keys) == READ_ERRNO + errno.EEXIST).all()
+    assert (write(tmp_path, RAW) == READ_ERRNO + errno.ENOENT).all()
+    (tmp_path / "c").unlink()
+    (tmp_path / "c").write_bytes(b"")
+    assert (write(tmp_path, RAW) == READ_ERRNO + errno.ENOTDIR).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
 def test_what_cannot_be_written_has_a_status(tmp_path: Path) -> None:
@@ -280,10 +313,11 @@ def test_rows_outside_their_chunk_write_nothing(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"codec": "lz4"}, "codec: 'lz4' is not available here"),
-        ({"codec": "blosc", "parameters": (5, 3, 4, 0, "lz4")}, "shuffle: out of range"),
-        ({"codec": "blosc", "parameters": (5, 1, 0, 0, "lz4")}, "typesize.*out of range"),
-        ({"codec": "blosc", "parameters": (5, 1, 256, 0, "lz4")}, "typesize.*out of range"),
-        ({"codec": "blosc", "parameters": (5, 1, 4, -1, "lz4")}, "blocksize.*out of range"),
+        ({"codec": "blosc", "parameters": (5, 3, 4, 0, "lz4", 1)}, "shuffle: out of range"),
+        ({"codec": "blosc", "parameters": (5, 1, 0, 0, "lz4", 1)}, "typesize.*out of range"),
+        ({"codec": "blosc", "parameters": (5, 1, 256, 0, "lz4", 1)}, "typesize.*out of range"),
+        ({"codec": "blosc", "parameters": (5, 1, 4, -1, "lz4", 1)}, "blocksize.*out of range"),
+        ({"codec": "blosc", "parameters": (5, 1, 4, 0, "lz4", 0)}, "threads: less than 1"),
         ({"nbytes": -1}, "nbytes: out of range"),
         ({"nbytes": 2**63 - 1}, "nbytes: out of range"),
         ({"nbytes": 99}, "rows: outside the chunk"),
@@ -300,7 +334,7 @@ def test_bad_arguments(tmp_path: Path, changes: dict[str, Any], message: str) ->
 
 
 def test_bad_types(tmp_path: Path) -> None:
-    for changes in ({"codec": "zstd"}, {"codec": "blosc", "parameters": (5, 1, 4, 0, b"lz4")}):
+    for changes in ({"codec": "zstd"}, {"codec": "blosc", "parameters": (5, 1, 4, 0, b"lz4", 1)}):
         with pytest.raises(TypeError):
             write(tmp_path, replace(RAW, **changes))
     assert NATIVE is not None
@@ -316,7 +350,7 @@ def test_bad_types(tmp_path: Path) -> None:
 
 
 def test_an_unknown_compressor_of_blosc_writes_nothing(tmp_path: Path) -> None:
-    statuses = write(tmp_path, replace(RAW, codec="blosc", parameters=(5, 1, 4, 0, "nonsense")))
+    statuses = write(tmp_path, replace(RAW, codec="blosc", parameters=(5, 1, 4, 0, "nonsense", 1)))
     assert (statuses == READ_NO_SPACE).all()
     assert files(tmp_path) == {}
 
@@ -333,7 +367,7 @@ def test_without_the_functions_or_the_extension(tmp_path: Path) -> None:
     found = symbols.find_functions()
     try:
         NATIVE._do.set_codecs(*found.addresses()[:10])
-        for codec, parameters in (("zstd", (1, False)), ("blosc", (5, 1, 4, 0, "lz4"))):
+        for codec, parameters in (("zstd", (1, False)), ("blosc", (5, 1, 4, 0, "lz4", 1))):
             with pytest.raises(ValueError, match="codec: not available here"):
                 write(tmp_path, replace(RAW, codec=codec, parameters=parameters))
     finally:
@@ -411,7 +445,7 @@ def test_a_shard_that_fails_leaves_the_others(tmp_path: Path) -> None:
     before = files(tmp_path)
     statuses = write(tmp_path, RAW, VALUE, ["s/0", "s/1"], shards=PAIRS)
     assert statuses.tolist() == [READ_ERRNO + 21, 0]
-    bad = replace(RAW, codec="blosc", parameters=(5, 1, 4, 0, "nonsense"))
+    bad = replace(RAW, codec="blosc", parameters=(5, 1, 4, 0, "nonsense", 1))
     assert write(tmp_path, bad, VALUE, ["s/2", "s/3"], shards=PAIRS).tolist() == [READ_NO_SPACE] * 2
     assert files(tmp_path).keys() - before.keys() == {"s/1"}
 

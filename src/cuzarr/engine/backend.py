@@ -59,12 +59,13 @@ class WritePass(Protocol):
         """Build the decoded chunks of a wave from the value.
 
         Rows that are not complete are first fetched and decoded from ``wave.requests``; elements
-        outside the array, or of a chunk that was missing, are the fill value.
+        outside the array, or of a chunk that was missing, are the fill value. Rows that are
+        complete may be encoded and stored at once; ``encode`` leaves them out.
         """
         ...
 
     def encode(self, gathered: Any) -> EncodedWave:
-        """Encode every chunk; None for chunks that are all fill value, if so configured."""
+        """Encode what is not stored; None for chunks that are all fill value, if so configured."""
         ...
 
     def finish(self) -> None:

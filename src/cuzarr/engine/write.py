@@ -1,6 +1,7 @@
 """The write loop: plan, waves, gather, encode, store. The same for every backend.
 
-1. Plain chunks: every wave is encoded, and stored while the next one is encoded.
+1. Plain chunks: every wave is encoded, and stored while the next one is encoded, as far as the
+   backend has not stored it itself.
 2. Shards: a wave holds whole shards; a shard that is not overwritten completely is read, its
    untouched inner chunks keep their bytes, and it is replaced in one piece.
 """
@@ -107,7 +108,6 @@ class _Storing:
             self._store.delete(empty)
         if self._at_once and full:
             _set_many(self._store, full)
-        if self._at_once:
             return
         tasks = threads() if self._store.parallel_safe else 1
         per_task = max(1, -(-len(full) // tasks))

@@ -24,7 +24,7 @@ _MOST_BYTES = 2**61  #: more has no room in the columns of the native code
 
 @dataclass(frozen=True, slots=True)
 class NativeCodec:
-    """A chain that ``native.read_wave`` knows.
+    """A chain that the native code knows.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class NativeCodec:
 
 
 def native_codec(chain: CodecChain) -> NativeCodec | None:
-    """Return how the native code decodes a chain, or None where it cannot.
+    """Return what a chain is to the native code, or None where it cannot decode it.
 
     A subclass of a codec may do something else, so it is none that the native code knows.
     """

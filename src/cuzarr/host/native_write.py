@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,13 @@ from cuzarr.engine.batch import InnerChunks, Job, Wave
 from cuzarr.host.layout import moves_bytes, native_codec, swap_unit
 from cuzarr.native.tables import READ_MISSING, READ_NO_SPACE, WriteChunks, WriteShards
 from cuzarr.plan.chunk_plan import PlanRows
-from cuzarr.storage.base import Int32, Int64, RequestBatch
+from cuzarr.storage.base import FileTarget, Int32, Int64, RequestBatch
 from cuzarr.storage.files import temporary_name
 
 _MOST_BYTES = 2**31 - 2**10  #: of a chunk: Blosc takes no more
 _SMALL_BYTES = 2**18  #: decoded bytes of a few chunks that are not worth a second thread
 _FEW = 16
+_MOST_INSIDE = 8  #: threads for one chunk: each call of Blosc makes them anew
 
 
 class NativeWrite:
@@ -40,7 +41,7 @@ class NativeWrite:
         self, job: Job, value: npt.NDArray[Any], chunks: WriteChunks, threads: int
     ) -> None:
         self._value, self._chunks, self._threads = value, chunks, threads
-        self._store: Any = job.store
+        self._store = cast("FileTarget", job.store)
         self._address, self._strides = value.ctypes.data, np.array(value.strides, np.int64)
 
     def write_files(self, wave: Wave) -> tuple[Int64, Int64]:
@@ -107,8 +108,7 @@ def native_write(
     """Return how the native code writes a job, or None where it cannot."""
     chain, layout = job.chain, job.chain.layout
     if (
-        # FileTarget, which isinstance takes far longer to tell; not what a wrapper passes on
-        not hasattr(type(job.store), "write_root")
+        not hasattr(type(job.store), "write_root")  # FileTarget; not what a wrapper passes on
         or job.fields is not None
         or job.plan.points is not None
         or layout is None
@@ -120,7 +120,7 @@ def native_write(
     if codec is None or codec.name not in native.encoders_available():
         return None
     chunks = WriteChunks(
-        codec.name, codec.crc32c, _parameters(chain), layout.nbytes,
+        codec.name, codec.crc32c, _parameters(chain, threads // job.plan.n_chunks), layout.nbytes,
         np.array(layout.shape, np.int64), np.array(layout.strides, np.int64),
         layout.dtype.itemsize, swap_unit(layout.dtype, value.dtype),
         np.array(job.fill_value, layout.dtype).tobytes(),
@@ -129,14 +129,15 @@ def native_write(
     return NativeWrite(job, value, chunks, threads)
 
 
-def _parameters(chain: CodecChain) -> tuple[int | str, ...]:
-    """Return the ``parameters`` of :class:`WriteChunks`."""
+def _parameters(chain: CodecChain, spare: int) -> tuple[int | str, ...]:
+    """Return the ``parameters`` of :class:`WriteChunks`; a chunk has ``spare`` threads."""
     codec = chain.byte_codecs[0] if chain.byte_codecs else None
     if isinstance(codec, ZstdCodec):
         return codec.level, codec.checksum
     if isinstance(codec, BloscCodec):
         typesize, shuffle = codec.elements(chain.chunk.nbytes, chain.serialized.dtype.itemsize)
-        return codec.clevel, shuffle, typesize, codec.blocksize, codec.cname
+        inside = max(1, min(spare, _MOST_INSIDE))
+        return codec.clevel, shuffle, typesize, codec.blocksize, codec.cname, inside
     return ()
 
 

@@ -69,7 +69,7 @@ class HostWritePass:
         self.chunk_bytes = max(job.chain.chunk.nbytes, 1)
         self._threads = threads()
         self.wave_chunks = self._wave_chunks(_WAVE_BYTES, _WAVE_CHUNKS)
-        self.ahead = 1  # no thread waits for the last chunk of a wave
+        self.ahead = 1  # no thread waits for the last task of a wave
         self._chunks = 0
         self._running: list[Future[Encoded]] = []
         self._value = value
@@ -138,9 +138,10 @@ class HostWritePass:
             return self._tasks.encode(wave.take(slice(0, n)) if n < len(wave) else wave), []
         ends = [*range(run, n, run), n]
         parts = (wave.take(slice(first, end)) for first, end in zip([0, *ends], ends, strict=False))
-        futures = [pool().submit(self._tasks.encode, part) for part in parts]
-        self._running += futures
-        return [], futures
+        before = len(self._running)
+        for part in parts:  # one by one: ``abort`` has to know them when no thread can be started
+            self._running.append(pool().submit(self._tasks.encode, part))
+        return [], self._running[before:]
 
 
 class _Tasks:

@@ -107,7 +107,13 @@ class ArraySpec:
         return self.key_encoding
 
     def encode_chunk_key(self, chunk_coords: Iterable[int]) -> str:
-        """Return the key of a chunk (of a shard, in a sharded array), relative to the array."""
+        """Return the key of a chunk (of a shard, in a sharded array), relative to the array.
+
+        Parameters
+        ----------
+        chunk_coords : iterable of int
+            Coordinates in the grid, one for each dimension; not checked against its shape.
+        """
         return self.key_encoding.encode(chunk_coords)
 
     @property

@@ -1,4 +1,4 @@
-"""Batched work below the GIL: file reads, chunk keys, strided copies, decoding.
+"""Batched work below the GIL: files, chunk keys, strided copies, decoding and encoding.
 
 1. ``_native`` is a small optional C extension (abi3); ``twin`` does the same in Python and NumPy.
    They give the same results: the twin is the oracle of the tests and the fallback. Only
@@ -35,7 +35,7 @@ if not all(hasattr(extension, name) for name in (*twin.__all__, "write_wave")):
 
 
 def native_calls(module: ModuleType) -> Calls:
-    """Return the functions over the C extension; its codecs are found at the first decoding."""
+    """Return the functions over the C extension; its codecs are found when one is first wanted."""
 
     def prepare() -> tuple[frozenset[str], frozenset[str]]:
         functions = symbols.find_functions()

@@ -78,7 +78,6 @@ class EncodeCalls:
         start, count, out, step, lists, array_ptr, array_strides
             As for :meth:`copy_rows`.
         threads : int
-            Blosc uses those that are more than the chunks.
         shards : WriteShards or None
             Each file is a shard; else one chunk.
 

@@ -186,9 +186,9 @@ class WriteChunks:
         Put a checksum behind the encoded bytes.
     parameters : tuple
         Of zstd: level, and whether the frame ends with a checksum. Of Blosc: level, number of the
-        shuffle, typesize, block size and name of the compressor.
+        shuffle, typesize, block size in bytes, name of the compressor, and threads for one chunk.
     nbytes : int
-        Decoded size.
+        Of one decoded chunk, in bytes.
     shape : (s,) int64
         Elements of a chunk along each axis of the rows; what a row leaves of it is fill value.
     strides, itemsize, swap_unit

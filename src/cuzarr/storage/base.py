@@ -213,7 +213,6 @@ class FileSource(Protocol):
         ...
 
 
-@runtime_checkable
 class FileTarget(Protocol):
     """Optional capability: objects are files, which the native code may write by itself."""
 

@@ -92,7 +92,12 @@ class LocalStore(ByKey):
         return hash(self._identity())
 
     def with_read_only(self, read_only: bool = False) -> Self:
-        """Return a store over the same files that refuses writes, or does not."""
+        """Return a store over the same files that refuses writes, or does not.
+
+        Parameters
+        ----------
+        read_only : bool
+        """
         return type(self)(
             self.root, read_only=read_only, fsync=self.fsync, make_root=self.make_root,
             follow_links=self.follow_links,

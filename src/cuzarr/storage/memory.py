@@ -66,7 +66,12 @@ class MemoryStore(ByKey):
         self.__init__(state["store_dict"], read_only=state["read_only"])  # type: ignore[misc]
 
     def with_read_only(self, read_only: bool = False) -> Self:
-        """Return a store over the same mapping that refuses writes, or does not."""
+        """Return a store over the same mapping that refuses writes, or does not.
+
+        Parameters
+        ----------
+        read_only : bool
+        """
         store = type(self)(self.store_dict, read_only=read_only)
         store._lock = self._lock
         return store

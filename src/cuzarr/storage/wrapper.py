@@ -47,6 +47,12 @@ class WrapperStore:
     def with_read_only(self, read_only: bool = False) -> Self:
         """Return a wrapper that refuses writes, or does not, around a store that does the same.
 
+        A subclass whose constructor takes more than the store has to override it.
+
+        Parameters
+        ----------
+        read_only : bool
+
         Raises
         ------
         NotImplementedError

@@ -44,10 +44,11 @@ static int take_shards(Buffers *buffers, WriteWave *job, PyObject *object) {
 
 /* write_wave(root, keys, offsets, temporary, codec, crc32c, nbytes, shape, parameters, rows,
  *            write_empty, threads, shards, statuses)
- * parameters: (level, checksum) of zstd, (level, shuffle, typesize, blocksize, name) of Blosc */
+ * parameters: (level, checksum) of zstd, (level, shuffle, typesize, blocksize, name, threads) of
+ * Blosc */
 PyObject *py_write_wave(PyObject *self, PyObject *args) {
     PyObject *o[3], *shards, *parameters, *tuple, *result = NULL;
-    WriteWave job = {.typesize = 1};
+    WriteWave job = {.typesize = 1, .inside = 1};
     Buffers buffers = {.count = 0};
     Rows rows;
     Py_ssize_t root_size, keys_size, temporary_size;
@@ -65,8 +66,8 @@ PyObject *py_write_wave(PyObject *self, PyObject *args) {
         return fail("temporary: expected the beginning of a name");
     if (nbytes < 0 || nbytes > INT64_MAX / 2) return fail("nbytes: out of range");
     if (job.codec == CODEC_BLOSC) {
-        if (!PyArg_ParseTuple(parameters, "iiLLs", &job.level, &job.shuffle, &typesize, &blocksize,
-                              &job.compressor))
+        if (!PyArg_ParseTuple(parameters, "iiLLsi", &job.level, &job.shuffle, &typesize, &blocksize,
+                              &job.compressor, &job.inside))
             return NULL;
     } else if (job.codec == CODEC_ZSTD) {
         if (!PyArg_ParseTuple(parameters, "ip", &job.level, &job.content_checksum)) return NULL;
@@ -76,7 +77,7 @@ PyObject *py_write_wave(PyObject *self, PyObject *args) {
     if ((job.codec == CODEC_ZSTD && !codecs.zstd_encode) ||
         (job.codec == CODEC_BLOSC && !codecs.blosc_encode))
         return fail("codec: not available here");
-    if (job.threads < 1) return fail("threads: less than 1");
+    if (job.threads < 1 || job.inside < 1) return fail("threads: less than 1");
     if (typesize < 1 || typesize > 255 || blocksize < 0 || job.shuffle < 0 || job.shuffle > 2)
         return fail("typesize, blocksize, shuffle: out of range");
     job.n = row_count(tuple);

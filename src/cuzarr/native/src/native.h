@@ -327,6 +327,7 @@ typedef struct {
     int level, content_checksum, shuffle;
     int64_t typesize, blocksize;
     const char *compressor;
+    int inside; /* threads that Blosc may use for one chunk */
     int64_t nbytes;       /* of a decoded chunk */
     const int64_t *shape; /* elements along each axis: rows that are less begin as fill value */
     int64_t n, files;     /* chunks; keys and statuses */

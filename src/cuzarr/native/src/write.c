@@ -9,8 +9,8 @@
  * 4. A file is made under another name and then renamed: readers see the old one or the new one.
  *    Directories are made when the first file wants them.
  * 5. A file that could not be written gets a status: the caller does it again.
- * 6. Where there are fewer chunks than threads, Blosc compresses the blocks of one on several, and
- *    puts them in the order in which they are done: then the bytes may differ from call to call.
+ * 6. Blosc may use several threads for one chunk, and puts its blocks in the order in which they
+ *    are done: then the bytes may differ from call to call.
  */
 #define _GNU_SOURCE
 #define _FILE_OFFSET_BITS 64
@@ -29,8 +29,8 @@
 #define PATH_MAX 4096
 #endif
 #define ATTEMPTS 100            /* while others remove the directory, or take the name */
+#define MOST_FUTILE 4           /* of these where no directory could be made */
 #define MOST_PARTS 512          /* of a call to writev */
-#define MOST_INSIDE 8           /* threads for one chunk: each call of Blosc makes them anew */
 #define CHECKSUM_BYTES 4
 #define BLOSC_HEADER 16
 
@@ -44,7 +44,6 @@ typedef struct {
     const WriteWave *job;
     int root;
     int64_t apart; /* chunks from one to the next */
-    int inside;    /* threads that a compressor may use for one chunk */
     _Atomic int64_t next;
     Signals signals;
     Shard *shards;
@@ -60,13 +59,15 @@ static _Atomic uint64_t serial;
 
 /* -- files ----------------------------------------------------------------------------------- */
 
-/* Make the directories on the way to a path; errors show when the file is made. */
-static void make_directories(int root, char *path) {
+/* Make the directories on the way to a path; the last errno, or 0. */
+static int make_directories(int root, char *path) {
+    int error = 0;
     for (char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = 0;
-        mkdirat(root, path, 0777);
+        error = mkdirat(root, path, 0777) ? errno : 0;
         *slash = '/';
     }
+    return error;
 }
 
 /* Write all parts, which are used up; returns an errno. Linux writes at most 2 GiB in a call. */
@@ -88,17 +89,17 @@ static int write_all(int fd, struct iovec *parts, int64_t count) {
 /* Make the file of a name that nobody has, next to a path; the descriptor, or -1 and errno. */
 static int make_temporary(const Wave *wave, char *path, char *temporary) {
     const char *slash = strrchr(path, '/');
-    int directory = slash ? (int)(slash - path) + 1 : 0, fd = -1;
+    int directory = slash ? (int)(slash - path) + 1 : 0, fd = -1, futile = 0;
     for (int attempt = 0; fd < 0 && attempt < ATTEMPTS; attempt++) {
         int used = snprintf(temporary, PATH_MAX, "%.*s%s%llu", directory, path,
                             wave->job->temporary, (unsigned long long)atomic_fetch_add(&serial, 1));
         errno = ENAMETOOLONG;
         if (used < 0 || used >= PATH_MAX) return -1;
         fd = openat(wave->root, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd < 0 && errno == ENOENT)
-            make_directories(wave->root, path);
-        else if (fd < 0 && errno != EEXIST)
-            return -1;
+        if (fd >= 0 || errno == EEXIST) continue;
+        if (errno != ENOENT) return -1;
+        int error = make_directories(wave->root, path);
+        if (error && ((error != ENOENT && error != EEXIST) || ++futile > MOST_FUTILE)) return -1;
     }
     return fd;
 }
@@ -143,8 +144,7 @@ static int is_fill(const uint8_t *data, const uint8_t *item, size_t size, size_t
 }
 
 /* What is stored of a decoded chunk, in its scratch or in the other; NULL where that fails. */
-static uint8_t *encode(const Wave *wave, Worker *worker, uint8_t *decoded, size_t *size) {
-    const WriteWave *job = wave->job;
+static uint8_t *encode(const WriteWave *job, Worker *worker, uint8_t *decoded, size_t *size) {
     size_t content = (size_t)job->nbytes;
     uint8_t *encoded = decoded;
     *size = content;
@@ -158,7 +158,7 @@ static uint8_t *encode(const Wave *wave, Worker *worker, uint8_t *decoded, size_
         } else {
             int done = codecs.blosc_encode(job->level, job->shuffle, (size_t)job->typesize, content,
                                            decoded, encoded, room, job->compressor,
-                                           (size_t)job->blocksize, wave->inside);
+                                           (size_t)job->blocksize, job->inside);
             *size = done > 0 ? (size_t)done : 0;
         }
         if (!*size) return NULL;
@@ -171,7 +171,7 @@ static uint8_t *encode(const Wave *wave, Worker *worker, uint8_t *decoded, size_
     return encoded;
 }
 
-/* Where a covered chunk i lies in the array as it is stored, or NULL. Only what is written as it is may be
+/* Where the whole of chunk i lies in the array as it is stored, or NULL. Only what is written as it is may be
  * taken from there: a compressor reads its input several times, and another thread that changes the
  * array meanwhile would make a chunk that nobody can decode. */
 static uint8_t *in_array(const WriteWave *job, int64_t i) {
@@ -186,39 +186,33 @@ static uint8_t *in_array(const WriteWave *job, int64_t i) {
     return copy->array + array;
 }
 
-static uint8_t *gather(const WriteWave *job, Worker *worker, int64_t i, int covered) {
+static uint8_t *gather(const WriteWave *job, Worker *worker, int64_t i) {
     size_t item = (size_t)job->copy.itemsize;
     uint8_t *decoded = scratch_room(&worker->decoded, job->nbytes + CHECKSUM_BYTES);
     if (!decoded) return NULL;
-    if (!covered) fill_items(decoded, job->copy.fill, item, (size_t)job->nbytes);
+    if (!is_covered(job, i)) fill_items(decoded, job->copy.fill, item, (size_t)job->nbytes);
     copy_row(&job->copy, i, decoded);
     return decoded;
 }
 
 /* Gather and encode chunk i; the bytes stay until the next one. A READ_ status. */
-static int32_t make_chunk(const Wave *wave, Worker *worker, int64_t i, struct iovec *made) {
-    const WriteWave *job = wave->job;
+static int32_t make_chunk(const WriteWave *job, Worker *worker, int64_t i, struct iovec *made) {
     size_t item = (size_t)job->copy.itemsize;
-    int covered = is_covered(job, i);
-    uint8_t *decoded = covered ? in_array(job, i) : NULL;
-    if (!decoded && !(decoded = gather(job, worker, i, covered))) return READ_NO_SPACE;
+    uint8_t *decoded = in_array(job, i);
+    if (!decoded && !(decoded = gather(job, worker, i))) return READ_NO_SPACE;
     if (!job->write_empty && is_fill(decoded, job->copy.fill, item, (size_t)job->nbytes))
         return READ_MISSING;
-    made->iov_base = encode(wave, worker, decoded, &made->iov_len);
+    made->iov_base = encode(job, worker, decoded, &made->iov_len);
     return made->iov_base ? READ_OK : READ_NO_SPACE;
 }
 
 /* -- shards ---------------------------------------------------------------------------------- */
 
-static size_t index_bytes(const WriteWave *job) {
-    return (size_t)job->slots * 16 + (job->index_checked ? CHECKSUM_BYTES : 0);
-}
-
 /* Write a shard of which every chunk is encoded. */
 static int32_t write_shard(const Wave *wave, int64_t s) {
     const WriteWave *job = wave->job;
     int64_t first = job->first[s], last = job->first[s + 1], count = 0;
-    size_t size = index_bytes(job), offset = job->index_at_end ? 0 : size;
+    size_t size = (size_t)job->slots * 16 + (job->index_checked ? CHECKSUM_BYTES : 0), offset = job->index_at_end ? 0 : size;
     struct iovec *parts = calloc((size_t)(last - first) + 1, sizeof *parts);
     uint8_t *index = malloc(size);
     int32_t status = atomic_load(&wave->shards[s].status);
@@ -291,7 +285,7 @@ static void end_shards(Wave *wave) {
 static void do_chunk(Wave *wave, Worker *worker, int64_t i) {
     const WriteWave *job = wave->job;
     struct iovec made = {NULL, 0};
-    int32_t status = make_chunk(wave, worker, i, &made);
+    int32_t status = make_chunk(job, worker, i, &made);
     if (job->first)
         keep_piece(wave, i, status, &made);
     else
@@ -328,7 +322,6 @@ int write_wave(const WriteWave *job) {
     signals_begin(&wave.signals, job->interrupted);
     wave.root = file_root(job->root, &status);
     wave.apart = job->first ? 1 : (job->n + threads - 1) / threads;
-    wave.inside = (int)(job->threads / threads < MOST_INSIDE ? job->threads / threads : MOST_INSIDE);
     if (wave.root >= 0 && (!job->first || begin_shards(&wave)))
         run_threads((int)threads, work, &wave);
     end_shards(&wave);
