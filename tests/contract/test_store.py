@@ -20,7 +20,7 @@ from cuzarr.storage import (
     WrapperStore,
     ZipStore,
 )
-from cuzarr.storage.base import ReadInto, RequestBatch, Status
+from cuzarr.storage.base import RequestBatch, Status, reads_into
 from cuzarr.storage.resolve import as_store
 from cuzarr.storage.view import read_only_view
 from tests.contract.store_cases import MAKERS
@@ -318,7 +318,7 @@ def test_read_only_view(store: Store):
     view = read_only_view(store)
     assert view.read_only
     assert read_only_view(view) is view
-    assert isinstance(view, ReadInto) == isinstance(store, ReadInto)
+    assert reads_into(view) == reads_into(store)
     assert str(view) == str(store)
     assert "ReadOnly" in repr(view)
     view.set_many([], [])

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from cuzarr.storage.base import ReadInto, RequestBatch, Status
+from cuzarr.storage.base import RequestBatch, Status, reads_into
 from tests.contract.store_cases import MAKERS
 
 # Few names, so that calls meet; "d" and "f" never swap roles, which file systems do not allow.
@@ -79,7 +79,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert got.statuses.tolist() == [status for status, _ in expected]
         assert [None if v is None else bytes(v) for v in got.values] == [v for _, v in expected]
         assert got.sizes.tolist() == [-1 if v is None else len(v) for _, v in expected]
-        if isinstance(self.store, ReadInto):
+        if reads_into(self.store):
             slab = np.full(room, 0xEE, np.uint8)
             placed = self.store.read_into(batch, memoryview(slab), threads=threads)
             for i, (status, value) in enumerate(expected):

@@ -10,7 +10,7 @@ import pytest
 
 from cuzarr.errors import InvalidKeyError
 from cuzarr.storage import Store
-from cuzarr.storage.base import ReadInto, RequestBatch, Status
+from cuzarr.storage.base import RequestBatch, Status, reads_into
 from cuzarr.storage.view import read_only_view
 from tests.contract.store_cases import MAKERS
 
@@ -18,7 +18,7 @@ from tests.contract.store_cases import MAKERS
 @pytest.fixture(params=[name for name in MAKERS if name.startswith("local")])
 def placer(request: pytest.FixtureRequest, tmp_path: Path):
     made = MAKERS[request.param](tmp_path)
-    assert isinstance(made, ReadInto)
+    assert reads_into(made)
     return made
 
 

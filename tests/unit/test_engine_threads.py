@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,6 +89,57 @@ def test_a_child_forked_while_codecs_are_looked_for_finds_its_own(
                 os._exit(2)
         _, status = os.waitpid(child, 0)
     assert status == 0
+
+
+def run_script(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script in an interpreter of its own."""
+    script = f"import atexit, threading, time\nimport numpy as np\nimport cuzarr\n{text}"
+    return subprocess.run(
+        [sys.executable, "-c", script, str(folder)],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("work", ["z[...] = value", "z[...]"])
+def test_the_process_may_end_while_another_thread_reads_or_writes(
+    work: str, tmp_path: Path
+) -> None:
+    """The interpreter ends a daemon thread that wants its lock: not in the middle of a call."""
+    found = run_script(
+        f"""
+import sys
+value = np.random.default_rng(0).random((256, 128, 128))
+z = cuzarr.create_array(sys.argv[1], data=value, chunks=(16, 16, 16), device="cpu",
+    compressors=[{{"name": "zstd", "configuration": {{"level": 3}}}}])
+cuzarr.config.set({{"host.threads": 2}})
+def work():
+    while True:
+        {work}
+kept = [[i] for i in range(2_000_000)]  # the end takes a while
+for _ in range(2):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.5)
+""",
+        tmp_path / "a",
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_arrays_can_be_written_and_read_at_exit(tmp_path: Path) -> None:
+    found = run_script(
+        """
+import sys
+value = np.arange(4000)
+z = cuzarr.create_array(sys.argv[1], data=value, chunks=(10,), device="cpu",
+    compressors=[{"name": "gzip", "configuration": {"level": 1}}])
+def last():
+    z[5:-5] = value[10:]
+    print((z[5:-5] == value[10:]).all())
+atexit.register(last)
+""",
+        tmp_path / "a",
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (0, "True\n", "")
 
 
 def test_the_pool_follows_the_configuration() -> None:

@@ -113,6 +113,47 @@ def test_waves_grow_where_nothing_is_held(
     np.testing.assert_array_equal(z[selection], value[selection])
 
 
+@pytest.mark.parametrize("kind", ["basic", "few", "points"])
+def test_a_wave_has_no_more_shards_than_fit_whole(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """One chunk of each is written, but all of a shard is read and kept until it is stored."""
+    shards: list[int] = []
+    gather = write_pass.HostWritePass.gather
+
+    def noting(self: Any, wave: Any) -> Any:
+        shards.append(len(wave.inner.names))
+        return gather(self, wave)
+
+    monkeypatch.setattr(write_pass.HostWritePass, "gather", noting)
+    monkeypatch.setattr(write_pass, "_WAVE_BYTES", 0)
+    n = 3 if kind == "few" else 11
+    z = cuzarr.create_array(
+        MemoryStore(), shape=(40 * n - 20,), chunks=(10,), shards=(40,), dtype="i4", device="cpu"
+    )
+    z[:] = 7
+    shards.clear()
+    with cuzarr.config.set({"host.threads": 2}):  # eight chunks: two shards
+        if kind == "points":
+            z.vindex[np.arange(0, 40 * n - 20, 40)[::-1]] = 1
+        else:
+            z[::40] = 1
+    assert shards == ([2, 1] if n == 3 else [2, 2, 2, 2, 2, 1])
+    expected = np.full(40 * n - 20, 7)
+    expected[::40] = 1
+    np.testing.assert_array_equal(z[:], expected)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_an_array_of_one_element_is_cast_as_numpy_does(shape: Any) -> None:
+    """NumPy checks the range of scalars, and not that of arrays."""
+    z = cuzarr.zeros(shape, chunks=shape, dtype="i2", device="cpu")
+    z[...] = np.full(shape, 70000, "i4")
+    assert z[...].reshape(-1).tolist() == [70000 - 2**16]
+    with pytest.raises(OverflowError):
+        z[...] = 70000
+
+
 def test_chunks_of_nothing_but_fill_value_are_deleted(
     chunked: tuple[Watched, cuzarr.Array],
 ) -> None:

@@ -11,6 +11,7 @@ from cuzarr.plan import (
     full_plan,
     group_by_shard,
     inner_chunks_in_array,
+    plan_basic,
     plan_orthogonal,
     shard_address,
 )
@@ -87,13 +88,15 @@ def test_shards_at_the_border_hold_fewer_inner_chunks_of_the_array():
 def test_whole_shards_are_all_chunks_and_no_shard_twice(key, most):
     shape, chunks, per = (100, 85), (4, 5), (3, 4)
     plan = plan_orthogonal(key, shape, chunks)
-    groups = list(whole_shards(plan.axes, per, lambda: most))
+    groups = list(whole_shards(plan.axes, (25, 17), per, lambda: most))
     assert sorted(np.concatenate(groups).tolist()) == list(range(plan.n_chunks))
     seen = set()
     for ids in groups:
         rows = plan.rows_of(ids)
         shards = {tuple(c) for c in (rows.coords // per).tolist()}
-        assert len(ids) <= most or len(shards) == 1
+        held = sum(min(3, 25 - 3 * i) * min(4, 17 - 4 * j) for i, j in shards)
+        assert len(ids) <= held
+        assert held <= most or len(shards) == 1
         assert not shards & seen
         seen |= shards
     whole = plan.rows(0, plan.n_chunks)
@@ -107,7 +110,18 @@ def test_whole_shards_are_all_chunks_and_no_shard_twice(key, most):
 )
 def test_groups_have_as_many_shards_as_fit(most, sizes):
     plan = full_plan((12, 16), (3, 2))  # 4 x 8 chunks
-    groups = list(whole_shards(plan.axes, (2, 2), lambda: most))
+    groups = list(whole_shards(plan.axes, (4, 8), (2, 2), lambda: most))
+    assert [len(ids) for ids in groups] == sizes
+
+
+@pytest.mark.parametrize(
+    ("most", "sizes"),
+    [(1, [1] * 5), (8, [1] * 5), (13, [1, 1, 1, 2]), (16, [2, 2, 1]), (21, [2, 3]), (37, [5])],
+)
+def test_chunks_that_are_not_selected_count_too(most, sizes):
+    """One of the eight chunks of each shard; in the array are five of the last."""
+    plan = plan_basic((slice(None, None, 24),), (111,), (3,))
+    groups = list(whole_shards(plan.axes, (37,), (8,), lambda: most))
     assert [len(ids) for ids in groups] == sizes
 
 
@@ -116,7 +130,7 @@ def test_shards_of_a_huge_selection_come_one_group_at_a_time():
     plan = full_plan((2**20, 2**20), (16, 16))
     tracemalloc.start()
     try:
-        groups = whole_shards(plan.axes, (4, 4), lambda: 100)
+        groups = whole_shards(plan.axes, (2**16, 2**16), (4, 4), lambda: 100)
         first = [plan.rows_of(next(groups)).coords // 4 for _ in range(3)]
         peak = tracemalloc.get_traced_memory()[1]
     finally:

@@ -26,7 +26,7 @@ from cuzarr.engine.address import describe_status
 from cuzarr.engine.batch import Wave
 from cuzarr.engine.pool import abandon, pool, threads
 from cuzarr.errors import ChunkDecodeError, StoreError
-from cuzarr.storage.base import BytesLike, Placed, ReadInto, RequestBatch, Status, Store, Values
+from cuzarr.storage.base import BytesLike, Placed, RequestBatch, Status, Store, Values, reads_into
 
 _GAP = 16  # bytes that alignment may cost per chunk
 _COPY_BYTES = 4 * 2**20  # that are worth a task
@@ -112,7 +112,7 @@ class Reading:
         self._batch = batch = wave.requests if len(rows) == n else wave.requests.take(rows)
         self._found = EncodedWave(None, np.full(n, -1, np.int64), np.full(n, -1, np.int64))
         self._read: Callable[[], Placed | Values] = self._get_many
-        if limit and len(rows) and isinstance(store, ReadInto):
+        if limit and len(rows) and reads_into(store):
             known = np.where(batch.lengths >= 0, batch.lengths, expected)
             self._found.slab = slabs.take(min(limit, int((known + _GAP).sum())))
             self._read = self._read_into

@@ -28,7 +28,7 @@ from cuzarr.cuda.steps import ChainSteps
 from cuzarr.engine.batch import Job, Wave
 from cuzarr.engine.pool import abandon, pool, threads
 from cuzarr.errors import CuzarrError, MissingPackageError
-from cuzarr.storage.base import FileSource, RequestBatch, Status
+from cuzarr.storage.base import RequestBatch, Status, is_file_source
 from cuzarr.storage.status import errno_status
 
 
@@ -183,7 +183,7 @@ class _Piece:
 
 def by_kvikio(shared: Shared, store: Any) -> bool:
     """Whether kvikio is to read the objects of a store."""
-    return shared.device_slabs is not None and isinstance(store, FileSource)
+    return shared.device_slabs is not None and is_file_source(store)
 
 
 def give_device_slab(shared: Shared, encoded: EncodedWave, work: Stream) -> None:

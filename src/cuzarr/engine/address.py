@@ -28,7 +28,7 @@ from cuzarr.plan.shards import (
     group_by_shard,
     inner_chunks_in_array,
 )
-from cuzarr.storage.base import RequestBatch, Status, Store, Versioned
+from cuzarr.storage.base import RequestBatch, Status, Store, is_versioned
 
 Entries = npt.NDArray[np.uint64]
 _INDEX_BYTES = 64 * 2**20  #: of the shard indexes that are read at a time, and that are kept
@@ -109,7 +109,7 @@ class ShardAddress:
 
     def watching(self) -> ShardAddress:
         """Return the same address, which remembers what it reads for :meth:`changed`."""
-        if not isinstance(self.store, Versioned):
+        if not is_versioned(self.store):
             return self
         watcher = copy(self)
         watcher._seen = {}
@@ -117,7 +117,7 @@ class ShardAddress:
 
     def changed(self) -> bool:
         """Whether a shard was replaced since its index was read: then its bytes are others."""
-        if not self._seen or not isinstance(self.store, Versioned):
+        if not self._seen or not is_versioned(self.store):
             return False
         if self.store.versions(list(self._seen)) == list(self._seen.values()):
             return False
@@ -219,7 +219,7 @@ class ShardAddress:
 
     def _versions(self, batch: RequestBatch) -> list[Hashable]:
         """Return what the shards are before their indexes are read, where somebody watches."""
-        if self._seen is None or not isinstance(self.store, Versioned):
+        if self._seen is None or not is_versioned(self.store):
             return [None] * len(batch)
         keys = batch.key_list()
         versions = self.store.versions(keys)

@@ -36,7 +36,7 @@ def pool() -> Executor:
     count = threads()
     with _state["lock"]:
         if count not in _pools:
-            _pools[count] = ThreadPoolExecutor(count, "cuzarr", _begin_worker)
+            _pools[count] = _Pool(count, "cuzarr", _begin_worker)
         return _pools[count]
 
 
@@ -66,6 +66,19 @@ class _Inline(Executor):
 
 
 _INLINE = _Inline()
+
+
+class _Pool(ThreadPoolExecutor):
+    """Runs tasks at once when threads can no longer be started: in handlers of ``atexit``."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run the task on a thread, if there can be one."""
+        try:
+            return super().submit(fn, *args, **kwargs)
+        except RuntimeError as error:  # raised before the task is in the queue
+            if "shutdown" not in str(error):
+                raise
+            return _INLINE.submit(fn, *args, **kwargs)
 
 
 def _begin_worker() -> None:

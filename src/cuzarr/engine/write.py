@@ -2,8 +2,9 @@
 
 1. Plain chunks: every wave is encoded, and stored while the next one is encoded, as far as the
    backend has not stored it itself.
-2. Shards: a wave holds whole shards; a shard that is not overwritten completely is read, its
-   untouched inner chunks keep their bytes, and it is replaced in one piece.
+2. Shards: a wave holds whole shards, as many as have so many inner chunks, touched or not; a shard
+   that is not overwritten completely is read, its untouched inner chunks keep their bytes, and it
+   is replaced in one piece.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from cuzarr.engine.address import PlainAddress, ShardAddress
 from cuzarr.engine.backend import AnyArray, Backend, WritePass
 from cuzarr.engine.batch import EncodedWave, InnerChunks, Job, Wave
 from cuzarr.engine.pool import abandon, pool, threads
+from cuzarr.plan.grid import grid_shape
 from cuzarr.plan.shards import whole_shards
 from cuzarr.storage.base import Store
 
@@ -209,20 +211,24 @@ def _plain_waves(job: Job, address: PlainAddress, steps: WritePass) -> Iterator[
 
 def _shard_waves(job: Job, address: ShardAddress, steps: WritePass) -> Iterator[Wave]:
     if job.plan.axes and job.plan.n_chunks > steps.wave_chunks:
-        parts = whole_shards(job.plan.axes, address.chunks_per_shard, lambda: steps.wave_chunks)
+        grid = grid_shape(address.shape, address.chunk_shape)
+        parts = whole_shards(
+            job.plan.axes, grid, address.chunks_per_shard, lambda: steps.wave_chunks
+        )
         for index, chunks in enumerate(parts):
             yield address.wave(index, job.plan.rows_of(chunks))
         return
     rows = job.plan.rows(0, job.plan.n_chunks)  # of points: no more than they take themselves
     groups = address.group(rows.coords)
     rows = rows.take(np.argsort(groups.shard_of, kind="stable"))
-    ends = np.cumsum(np.bincount(groups.shard_of, minlength=len(groups.shard_coords)))
-    first = index = 0
-    while first < len(rows):
-        fitting = ends[(ends > first) & (ends <= first + steps.wave_chunks)]
-        last = int(fitting[-1]) if len(fitting) else int(ends[ends > first][0])
-        yield address.wave(index, rows.take(slice(first, last)))
-        first, index = last, index + 1
+    ends = [0, *np.cumsum(np.bincount(groups.shard_of)).tolist()]
+    held = np.cumsum(address.chunks_in_array(groups.shard_coords))
+    shard = index = 0
+    while shard < len(held):
+        most = (held[shard - 1] if shard else 0) + steps.wave_chunks
+        last = max(shard + 1, int(np.searchsorted(held, most, "right")))
+        yield address.wave(index, rows.take(slice(ends[shard], ends[last])))
+        shard, index = last, index + 1
 
 
 def _untouched(

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from cuzarr.engine.address import describe_status
 from cuzarr.engine.batch import Job, Wave
 from cuzarr.errors import ChunkDecodeError, StoreError
-from cuzarr.storage.base import ReadInto, RequestBatch, Status, Store
+from cuzarr.storage.base import ReadInto, RequestBatch, Status, Store, reads_into
 from cuzarr.storage.located import locate
 
 Column = npt.NDArray[Any]
@@ -73,7 +73,7 @@ def fetch_run(job: Job, wave: Wave, expected: int) -> Encoded:
     if len(batch):
         limit = 2**63 if job.chain.decoded_size is None else 4 * expected + _KEPT
         found = (
-            _read_into(job.store, batch, expected, limit) if isinstance(job.store, ReadInto)
+            _read_into(job.store, batch, expected, limit) if reads_into(job.store)
             else _locate(job.store, batch)
         )  # fmt: skip
         where = slice(None) if rows is None else rows

@@ -74,23 +74,27 @@ class Gather:
         self, wave: Wave, chunks: list[npt.NDArray[Any]], complete: npt.NDArray[np.bool_]
     ) -> None:
         """Give the chunks what the value does not overwrite."""
-        rows, chain = wave.rows, self.job.chain
-        unset = np.ones(len(rows), np.bool_)
-        # complete at the border of the array may be less than the chunk; a list may repeat itself
-        if not rows.flat and all(pair is None for pair in rows.lists):
-            unset = ~(complete & (rows.count == np.array(chain.chunk.shape, np.int64)).all(axis=1))
-        if not unset.any():
-            return
-        partial = np.flatnonzero(~complete)
-        old = wave if len(partial) == len(rows) else wave.take(partial)
+        rows, chain, old = wave.rows, self.job.chain, wave
+        partial = unset = list(range(len(rows)))
+        if complete.any():
+            # at the border of the array it may be less than the chunk; a list may repeat itself
+            if not rows.flat and all(pair is None for pair in rows.lists):
+                covered = (rows.count == np.array(chain.chunk.shape, np.int64)).all(axis=1)
+                unset = np.flatnonzero(~(complete & covered)).tolist()
+            if not unset:
+                return
+            which = np.flatnonzero(~complete)
+            partial, old = which.tolist(), wave.take(which)
         current = fetch_run(self.job, old, max(chain.chunk.nbytes, 1) + HEADERS)
-        for k, i in enumerate(partial.tolist()):
+        stored = set()
+        for k, i in enumerate(partial):
             data = current.view(k)
             if data is not None:
                 chunks[i][...] = chain.decode(wave.requests.key(i), data)
-                unset[i] = False
-        for i in np.flatnonzero(unset).tolist():
-            np.copyto(chunks[i], self.fill, casting="unsafe")
+                stored.add(i)
+        for i in unset:
+            if i not in stored:
+                np.copyto(chunks[i], self.fill, casting="unsafe")
 
     def _copy(self, wave: Wave, block: npt.NDArray[Any]) -> None:
         rows, dtype = wave.rows, self.value.dtype

@@ -17,7 +17,7 @@ from cuzarr.engine.batch import InnerChunks, Job, Wave
 from cuzarr.host.layout import moves_bytes, native_codec, swap_unit
 from cuzarr.native.tables import READ_MISSING, READ_NO_SPACE, WriteChunks, WriteShards
 from cuzarr.plan.chunk_plan import PlanRows
-from cuzarr.storage.base import FileTarget, Int32, Int64, RequestBatch
+from cuzarr.storage.base import FileTarget, Int32, Int64, RequestBatch, is_file_target
 from cuzarr.storage.files import temporary_name
 
 _MOST_BYTES = 2**31 - 2**10  #: of a chunk: Blosc takes no more
@@ -108,7 +108,7 @@ def native_write(
     """Return how the native code writes a job, or None where it cannot."""
     chain, layout = job.chain, job.chain.layout
     if (
-        not hasattr(type(job.store), "write_root")  # FileTarget; not what a wrapper passes on
+        not is_file_target(job.store)
         or job.fields is not None
         or job.plan.points is not None
         or layout is None

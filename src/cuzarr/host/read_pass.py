@@ -28,6 +28,7 @@ from cuzarr.host.copy import scatter_row
 from cuzarr.host.fetch import HEADERS, Encoded, fetch_run
 from cuzarr.host.layout import byte_lists, host_records, native_codec, wave_chunks
 from cuzarr.native.tables import FileSource, MemorySource
+from cuzarr.storage.base import is_file_source
 
 _CALL_BYTES = 2**28  #: decoded bytes per native call: between calls the interpreter sees signals
 _SCRATCH_BYTES = 2**30  #: what all threads of a call may need for decoded chunks
@@ -69,7 +70,7 @@ class HostReadPass:
         if self._doubtful is not None:
             self._doubtful.append(decoded)
         store = self.job.store
-        if self._native is not None and hasattr(store, "file_root"):
+        if self._native is not None and is_file_source(store):
             for part in self._parts(decoded, self._call_bytes(len(decoded))):
                 self._from_files(part, store.file_root(part.requests))
         elif self._native is not None and getattr(store, "in_memory", False):

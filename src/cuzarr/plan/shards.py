@@ -100,7 +100,10 @@ def group_by_shard(coords: Int64, chunks_per_shard: Sequence[Spacing]) -> ShardG
 
 
 def whole_shards(
-    axes: Sequence[Axis], chunks_per_shard: Sequence[Spacing], most: Callable[[], int]
+    axes: Sequence[Axis],
+    grid: Sequence[int],
+    chunks_per_shard: Sequence[Spacing],
+    most: Callable[[], int],
 ) -> Iterator[Int64]:
     """Yield the inner chunks of a separable selection, in groups of whole shards.
 
@@ -108,9 +111,12 @@ def whole_shards(
     ----------
     axes : sequence of Axis
         Over the inner chunks; of each shard they are neighbours.
+    grid : sequence of int
+        Inner chunks of the array along each dimension.
     chunks_per_shard : d times int or Edges
     most : callable
-        Returns the chunks that a group may have; a single shard may have more.
+        Returns the chunks that the shards of a group may have, those that are not selected too: to
+        change a part of a shard takes as much memory. A single shard may have more.
 
     Yields
     ------
@@ -118,21 +124,25 @@ def whole_shards(
         C order positions in the selection's grid; nothing is held but one group.
     """
     runs = []
-    for axis, per in zip(axes, chunks_per_shard, strict=True):
+    for axis, n, per in zip(axes, grid, chunks_per_shard, strict=True):
         shard = find(axis.chunk, per)
         first = np.flatnonzero(np.concatenate(([True], shard[1:] != shard[:-1])))
-        runs.append([*zip(first.tolist(), [*first[1:].tolist(), len(shard)], strict=True)])
+        last = [*first[1:].tolist(), len(shard)]
+        counts = clipped(shard[first], n, per).tolist()
+        runs.append([*zip(first.tolist(), last, counts, strict=True)])
     group: list[Int64] = []
     size = 0
     for ranges in product(*runs):
         chunks = np.zeros(1, np.int64)
-        for axis, (low, high) in zip(axes, ranges, strict=True):
+        held = 1
+        for axis, (low, high, count) in zip(axes, ranges, strict=True):
             chunks = (chunks[:, None] * len(axis.chunk) + np.arange(low, high)).ravel()
-        if group and size + len(chunks) > most():
+            held *= count
+        if group and size + held > most():
             yield np.concatenate(group)
             group, size = [], 0
         group.append(chunks)
-        size += len(chunks)
+        size += held
     if group:
         yield np.concatenate(group)
 

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -192,7 +192,6 @@ class Store(Protocol):
         ...
 
 
-@runtime_checkable
 class ReadInto(Protocol):
     """Optional capability: place bytes in memory given by the caller, without a Python object."""
 
@@ -201,7 +200,6 @@ class ReadInto(Protocol):
         ...
 
 
-@runtime_checkable
 class FileSource(Protocol):
     """Optional capability: objects are files, which the native code may read by itself."""
 
@@ -225,10 +223,46 @@ class FileTarget(Protocol):
         ...
 
 
-@runtime_checkable
 class Versioned(Protocol):
     """Optional capability: tells whether an object was replaced between two calls."""
 
     def versions(self, keys: Sequence[str]) -> list[Hashable]:
         """Return what differs between an object and the one that replaces it; None: missing."""
         ...
+
+
+def reads_into(store: Any) -> TypeGuard[ReadInto]:
+    """Whether a store is a :class:`ReadInto`, in all that it reads."""
+    return offers(store, "read_into", "get", "get_many")
+
+
+def is_file_source(store: Any) -> TypeGuard[FileSource]:
+    """Whether a store is a :class:`FileSource`, in all that it reads."""
+    return offers(store, "file_root", "get", "get_many")
+
+
+def is_file_target(store: Any) -> TypeGuard[FileTarget]:
+    """Whether a store is a :class:`FileTarget`, in all that it writes."""
+    return offers(store, "write_root", "set", "set_many")
+
+
+def is_versioned(store: Any) -> TypeGuard[Versioned]:
+    """Whether a store is :class:`Versioned`."""
+    return offers(store, "versions")
+
+
+def offers(store: Any, capability: str, *verbs: str) -> bool:
+    """Whether a store has a method that stands for some others.
+
+    Not where a subclass, or the store itself, has one of those others of its own: it may do more
+    than the method knows of. Nor where the method is only passed on by ``__getattr__``.
+    """
+    if not getattr(store, "__dict__", {}).keys().isdisjoint(verbs):
+        return False
+    for kind in type(store).__mro__:
+        names = vars(kind)
+        if capability in names:
+            return True
+        if any(verb in names for verb in verbs):
+            return False
+    return False

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cuzarr.storage.base import BytesLike, Names, RequestBatch, Status, Values
+from cuzarr.storage.base import BytesLike, Names, RequestBatch, Status, Values, offers
 from cuzarr.storage.prefix import batch_keys, check_batch, check_key, check_prefix
 from cuzarr.storage.status import count_bytes, refuse_write, status_error
 
@@ -28,9 +28,11 @@ class ByKey:
         values: list[BytesLike | None] = []
         statuses: list[int] = []
         starts, lengths = batch.starts.tolist(), batch.lengths.tolist()
+        own_get, own_many = (not offers(self, "_read", verb) for verb in ("get", "get_many"))
+        read = self._read_by_get if own_get and not own_many else self._read
         with self._reading():
             for key, start, length in zip(batch_keys(batch), starts, lengths, strict=True):
-                value, status = self._read(key, start, length)
+                value, status = read(key, start, length)
                 values.append(value)
                 statuses.append(status)
         sizes = np.array(count_bytes(values), np.int64)
@@ -76,6 +78,11 @@ class ByKey:
     def _read(self, key: str, start: int, length: int) -> tuple[BytesLike | None, int]:
         """Read a range of a checked key; else None, and the status that tells why not."""
         raise NotImplementedError
+
+    def _read_by_get(self, key: str, start: int, length: int) -> tuple[BytesLike | None, int]:
+        """Read a range with the ``get`` of a subclass."""
+        value = self.get(key, start, length)
+        return value, Status.MISSING if value is None else Status.OK
 
     def _reading(self) -> AbstractContextManager[Any]:
         """Enclose the reads of a call."""

@@ -114,9 +114,6 @@ class LocalStore(ByKey):
         """Check the keys of a batch that is written; None where each has to go by ``set``."""
         if self.read_only:
             raise refuse_write(self, batch.key(0))
-        kind, own = type(self), {"set", "set_many"} & vars(self).keys()
-        if kind.set is not LocalStore.set or kind.set_many is not LocalStore.set_many or own:
-            return None
         if self.fsync or TEMPORARY.encode() in batch.keys:  # such a key is refused by its name
             return None
         return self.file_root(batch)

@@ -8,14 +8,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from cuzarr import native
 from cuzarr.errors import StoreError
-from cuzarr.storage.base import Int32, Int64, RequestBatch, Store, Values
+from cuzarr.storage.base import Int32, Int64, RequestBatch, Store, Values, offers
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,6 @@ class Located:
         return cls(pointers, sizes, answer.statuses, owners)
 
 
-@runtime_checkable
 class Locating(Protocol):
     """Optional capability: objects lie in memory."""
 
@@ -58,6 +57,11 @@ class Locating(Protocol):
     def locate(self, batch: RequestBatch) -> Located:
         """Find many byte ranges."""
         ...
+
+
+def is_locating(store: Any) -> TypeGuard[Locating]:
+    """Whether a store is a :class:`Locating`, in all that it reads."""
+    return offers(store, "locate", "get", "get_many")
 
 
 def locate(store: Store, batch: RequestBatch) -> Located:
@@ -69,6 +73,6 @@ def locate(store: Store, batch: RequestBatch) -> Located:
     StoreError
         A value is no contiguous buffer of bytes, or the store failed as a whole.
     """
-    if isinstance(store, Locating):
+    if is_locating(store):
         return store.locate(batch)
     return Located.of(store.get_many(batch), batch)

@@ -13,9 +13,11 @@ from cuzarr.storage.base import (
     RequestBatch,
     Store,
     Values,
-    Versioned,
+    is_file_source,
+    is_versioned,
+    reads_into,
 )
-from cuzarr.storage.located import Located, Locating
+from cuzarr.storage.located import Located, Locating, is_locating
 from cuzarr.storage.status import refuse_write
 
 
@@ -106,7 +108,15 @@ class _ReadOnlyLocating(ReadOnlyStore):
         return self.store.locate(batch)
 
 
-class _ReadOnlyReadInto(ReadOnlyStore):
+class _ReadOnlyVersioned(ReadOnlyStore):
+    """The view of a store that may tell whether objects were replaced."""
+
+    def versions(self, keys: Sequence[str]) -> list[Hashable]:
+        """Return what changes when an object is replaced; the same where the store cannot tell."""
+        return self.store.versions(keys) if is_versioned(self.store) else [None] * len(keys)
+
+
+class _ReadOnlyReadInto(_ReadOnlyVersioned):
     """The view of a store that can place bytes into a slab."""
 
     store: ReadInto  # type: ignore[assignment]
@@ -125,12 +135,6 @@ class _ReadOnlyFiles(_ReadOnlyReadInto):
         """Check the keys of a batch and return the directory that they are relative to."""
         return self.store.file_root(batch)
 
-    def versions(self, keys: Sequence[str]) -> list[Hashable]:
-        """Return what changes when an object is replaced; the same where the store cannot tell."""
-        if isinstance(self.store, Versioned):
-            return self.store.versions(keys)
-        return [None] * len(keys)
-
 
 def read_only_view(store: Store) -> Store:
     """Return ``store`` itself if it is read-only, else a view that refuses writes.
@@ -139,8 +143,10 @@ def read_only_view(store: Store) -> Store:
     """
     if store.read_only:
         return store
-    if isinstance(store, Locating):
-        return _ReadOnlyLocating(store)
-    if not isinstance(store, ReadInto):
-        return ReadOnlyStore(store)
-    return _ReadOnlyFiles(store) if isinstance(store, FileSource) else _ReadOnlyReadInto(store)
+    kinds = (
+        (_ReadOnlyLocating, is_locating(store)),
+        (_ReadOnlyFiles, is_file_source(store) and reads_into(store)),
+        (_ReadOnlyReadInto, reads_into(store)),
+        (_ReadOnlyVersioned, is_versioned(store)),
+    )
+    return next((kind for kind, fits in kinds if fits), ReadOnlyStore)(store)

@@ -40,7 +40,7 @@ static inline uint64_t load_le64(const uint8_t *p) {
 /* threads.c */
 /* Run work(shared) on up to `wanted` threads, the calling one included. */
 void run_threads(int wanted, void *(*work)(void *), void *shared);
-/* Of one call of run_threads: the calling thread asks for signals now and then, all stop for one. */
+/* Of one call of run_threads: on the main thread it asks for signals now and then; all stop then. */
 typedef struct {
     int (*interrupted)(void); /* NULL = never */
     pthread_t caller;

@@ -11,7 +11,9 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MAX_THREADS 64
 #define ASK_MS 100 /* between two looks for signals */
@@ -109,8 +111,21 @@ static int64_t milliseconds(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* The thread of the process that the interpreter shows signals to. */
+static int is_main_thread(void) {
+#if defined(__linux__)
+    return getpid() == (pid_t)syscall(SYS_gettid);
+#elif defined(__APPLE__)
+    return pthread_main_np();
+#else
+    return 1;
+#endif
+}
+
+/* On another thread to ask would find none, and may not return: at the end of the process the
+ * interpreter ends threads that want its lock, in the middle of a call whose stack others use. */
 void signals_begin(Signals *signals, int (*interrupted)(void)) {
-    signals->interrupted = interrupted;
+    signals->interrupted = is_main_thread() ? interrupted : NULL;
     signals->caller = pthread_self();
     signals->asked = milliseconds();
     atomic_init(&signals->stop, 0);
