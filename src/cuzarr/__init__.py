@@ -1,9 +1,9 @@
 """cuzarr: Zarr v2 and v3 arrays on the CPU and the GPU, behind one NumPy-like interface."""
 
 from importlib import import_module
-from types import ModuleType
+from typing import Any
 
-from cuzarr import api, codecs, errors, storage
+from cuzarr import api, codecs, errors, former, storage
 from cuzarr.aio import AsyncArray, AsyncGroup
 from cuzarr.api import *  # noqa: F403
 from cuzarr.array import Array
@@ -39,8 +39,8 @@ __all__ += api.__all__
 _MODULES = ("abc", "buffer", "dtype", "experimental", "interop", "registry", "types")
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Import a module when it is asked for."""
+def __getattr__(name: str) -> Any:
+    """Import a module when it is asked for; find names of zarr-python 2."""
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return former.find(__name__, name)

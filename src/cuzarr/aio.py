@@ -60,6 +60,11 @@ class AsyncArray:
         """Write what ``array[selection] = value`` writes."""
         await hop(_on(self.array, prototype).__setitem__, selection, value)
 
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """Attributes as they are now; :meth:`update_attributes` changes them."""
+        return self.array.attrs.asdict()
+
     async def get_basic_selection(self, selection: Any = ..., **options: Any) -> Any:
         """Read integers and slices."""
         return await hop(self.array.get_basic_selection, selection, **options)
@@ -185,6 +190,11 @@ class AsyncGroup:
         return isinstance(other, AsyncGroup) and self.group == other.group
 
     __hash__ = None  # type: ignore[assignment]  # equal groups may change
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """Attributes as they are now; :meth:`update_attributes` changes them."""
+        return self.group.attrs.asdict()
 
     # Reading
 

@@ -38,6 +38,7 @@ The keys of zarr-python that mean the same are understood: ``array.order``,
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
@@ -65,6 +66,15 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "write_empty_chunks": (False, True),
+    "read_missing_chunks": (False, True),
+    "order": ("C", "F"),
+    "cuda.fetch": ("native", "kvikio"),
+    "cuda.device_decode": ("checked", "trusted", "host"),
+    "cuda.encode": ("auto", "host", "device"),
+}
+
 ALIASES = {
     "array.allow_unsafe_pickle_decode": "allow_pickle",
     "array.order": "order",
@@ -88,10 +98,26 @@ class Config(donfig.Config):  # type: ignore[misc]  # donfig has no types
             return super().get(name, *default)
         return found
 
+    def count(self, key: str) -> int:
+        """Return the value of a key that must be a positive integer; ``ValueError`` if not."""
+        value = self.get(key)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{key} must be a positive integer, not {value!r}")
+        return value
+
     def set(self, arg: Mapping[str, Any] | None = None, **values: Any) -> Any:
-        """Set values, for good or for the length of a ``with``: ``set({"host.threads": 4})``."""
+        """Set values, for good or for the length of a ``with``: ``set({"host.threads": 4})``.
+
+        Raises
+        ------
+        ValueError
+            A choice that there is not, or a key of a section of ours that is unknown.
+        """
         given = {**(arg or {}), **{name.replace("__", "."): v for name, v in values.items()}}
-        return super().set(dict(_renamed(given)))
+        renamed = dict(_renamed(given))
+        for key, value in renamed.items():
+            _check(key, value)
+        return super().set(renamed)
 
     def reset(self) -> None:
         """Go back to the defaults and the environment."""
@@ -162,6 +188,19 @@ def _renamed(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield from _renamed(value, f"{full}.")
         else:
             yield ALIASES.get(full, full), value
+
+
+def _check(key: str, value: Any) -> None:
+    section, _, name = key.partition(".")
+    if section in ("host", "cuda"):
+        names = {name} if name else {*value} if isinstance(value, Mapping) else set[str]()
+        for wrong in sorted(names - {*DEFAULTS[section]}):
+            near = difflib.get_close_matches(wrong, DEFAULTS[section], 1)
+            hint = f": did you mean {section}.{near[0]}?" if near else ""
+            raise ValueError(f"there is no setting {section}.{wrong}{hint}")
+    choices = _CHOICES.get(key, (value,))
+    if value not in choices:
+        raise ValueError(f"{key} must be one of {', '.join(map(repr, choices))}, not {value!r}")
 
 
 config = Config("cuzarr", defaults=[DEFAULTS], paths=[])

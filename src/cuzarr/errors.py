@@ -27,6 +27,8 @@
     ├── ReadOnlyError (PermissionError)
     ├── CopyError (RuntimeError)              something is in the way of a copy
     ├── StoreError (OSError)                  the store failed; names the key
+    │   ├── StoreNotFoundError (FileNotFoundError)
+    │   ├── StoreExistsError (FileExistsError)
     │   └── InvalidKeyError (ValueError)      a key or path that no store accepts
     ├── MissingPackageError (ImportError)     says what to install
     └── DeviceError (RuntimeError)
@@ -175,6 +177,14 @@ class CopyError(CuzarrError, RuntimeError):
 
 class StoreError(CuzarrError, OSError):
     """The store failed; the message names the key."""
+
+
+class StoreNotFoundError(StoreError, FileNotFoundError):
+    """The file that a store is does not exist."""
+
+
+class StoreExistsError(StoreError, FileExistsError):
+    """The file that a store was to be exists already."""
 
 
 class InvalidKeyError(StoreError, ValueError):

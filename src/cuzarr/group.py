@@ -11,7 +11,7 @@ from cuzarr import display, hierarchy, nodes
 from cuzarr.aio import AsyncGroup
 from cuzarr.array import Array
 from cuzarr.attrs import check_attributes
-from cuzarr.errors import NodeNotFoundError, NodeTypeError
+from cuzarr.errors import ContainsNodeError, NodeNotFoundError, NodeTypeError
 from cuzarr.making import like, make_array
 from cuzarr.members import Members
 from cuzarr.meta.spec import ArraySpec, GroupSpec, NodeSpec, ZarrFormat
@@ -105,9 +105,13 @@ class Group(Members):
 
     def require_group(self, name: str, overwrite: bool = False) -> Self:
         """Return the group ``name``, creating it where it is missing."""
-        if not overwrite and name in self:
-            return self.get_group(name)
-        return self.create_group(name, overwrite=overwrite)
+        if overwrite or name not in self:
+            try:
+                return self.create_group(name, overwrite=overwrite)
+            except ContainsNodeError:
+                if name not in self:  # else somebody else was faster
+                    raise
+        return self.get_group(name)
 
     def require_groups(self, *names: str) -> tuple[Self, ...]:
         """Return several groups, creating those that are missing."""
@@ -176,7 +180,11 @@ class Group(Members):
             It is there with another shape, or with a data type that ``dtype`` cannot be cast to.
         """
         if name not in self:
-            return self.create(name, shape=shape, dtype=dtype, **options)
+            try:
+                return self.create(name, shape=shape, dtype=dtype, **options)
+            except ContainsNodeError:
+                if name not in self:  # else somebody else was faster
+                    raise
         found = self.get_array(name)
         wanted = (shape,) if isinstance(shape, int) else tuple(shape)
         if found.shape != wanted:

@@ -18,6 +18,7 @@ from cuzarr import nodes, storage
 from cuzarr.array import Array
 from cuzarr.attrs import check_attributes
 from cuzarr.config import ArrayConfig
+from cuzarr.host.backend import to_numpy
 from cuzarr.meta.create import new_array_spec
 from cuzarr.meta.edges import uniform
 from cuzarr.meta.spec import ZarrFormat
@@ -76,8 +77,9 @@ def make_array(
     if write_empty_chunks is not None:
         chosen = replace(chosen, write_empty_chunks=write_empty_chunks)
     array = Array(store, path, spec, read_only=False, device=device, config=chosen)
-    if overwrite and write_data:
+    if overwrite and write_data and data is not None:
         _refuse_own(data, store, path)
+        data = _held(data, store, path)
     nodes.create_node(store, path, spec, overwrite=overwrite)
     if data is not None and write_data:
         copy_data(data, array)
@@ -119,6 +121,22 @@ def _refuse_own(data: Any, store: Store, path: str) -> None:
             f"cannot overwrite {path or '/'!r} with the array at {below or '/'!r}, which that "
             "would delete: write to another path, or pass data=array[...]"
         )
+
+
+def _held(data: Any, store: Store, path: str) -> Any:
+    """Return data that is there when what is stored at a path is deleted.
+
+    What computes its elements when it is asked for them, as arrays of dask do, may read them from
+    there: it is computed now, as a whole.
+    """
+    lazy = not (
+        isinstance(data, np.ndarray)
+        or hasattr(data, "__cuda_array_interface__")
+        or hasattr(data, "detach")  # of torch
+        or isinstance(getattr(data, "path", None), str)
+        or type(data).__module__.partition(".")[0] == "h5py"
+    )
+    return to_numpy(data) if lazy and next(iter(store.list(path)), None) is not None else data
 
 
 def like(a: Any, options: dict[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,8 @@ def fit_value(
     ShapeMismatchError
     ValueError
         It holds what no element can be: booleans other than 0 and 1, code points that do not exist.
+    TypeError
+        It holds NaN, or what else is no text and stands for none, for an array of texts.
     """
     if dtype.kind == "O" and plan.out_shape == () and getattr(value, "shape", None) != ():
         element = np.empty((), dtype)  # whatever it is, it is one object
@@ -55,7 +57,14 @@ def fit_value(
         foreign = any(hasattr(value, name) for name in _PROTOCOLS)
         on_device = getattr(value, "__cuda_array_interface__", None) is not None
         take = place if place is not None and on_device else to_numpy
-        value = take(value) if foreign else np.asarray(value, dtype)
+        if foreign or dtype.kind != "T" or isinstance(value, str):
+            value = take(value) if foreign else np.asarray(value, dtype)
+        else:
+            objects = np.empty(np.asarray(value, dtype).shape, object)
+            objects[...] = value
+            value = objects
+    if dtype.kind == "T" and isinstance(value, np.ndarray) and _may_miss(value.dtype):
+        value = _texts(value, dtype)
     if isinstance(value, np.ndarray) and value.dtype.kind == dtype.kind:
         cause = what_is_impossible(value)
         if cause:
@@ -79,6 +88,39 @@ def fit_value(
             return value.reshape((1,))
         return np.broadcast_to(to_numpy(value).reshape(padded), plan.out_shape).reshape(plan.shape)
     return value.reshape(_with_dropped_axes(padded, plan))
+
+
+def _may_miss(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind == "O" or (dtype.kind == "T" and hasattr(dtype, "na_object"))
+
+
+def _texts(value: Any, dtype: np.dtype[Any]) -> Any:
+    """Return objects as texts; None is the empty one, as numcodecs writes it.
+
+    NumPy would make words of what is missing: "None", "nan".
+    """
+    texts = [_text(item) for item in value.astype(object).reshape(-1).tolist()]
+    return np.array(texts, dtype).reshape(value.shape)
+
+
+def _text(item: Any) -> str:
+    if isinstance(item, str):
+        return item
+    if item is None:
+        return ""
+    if isinstance(item, bytes):
+        return item.decode()
+    if _is_missing(item):
+        raise TypeError(f"cannot write {item!r} to an array of texts, which has no missing value")
+    return str(item)
+
+
+def _is_missing(item: Any) -> bool:
+    """Whether an object is not equal to itself, as NaN, NaT and the missing value of pandas."""
+    try:
+        return not bool(item == item)
+    except (TypeError, ValueError):  # no truth value
+        return True
 
 
 def subarrays_as_field(value: Any, dtype: np.dtype[Any], field: str) -> Any:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from cuzarr.errors import ReadOnlyError, StoreError
+import cuzarr
+from cuzarr.errors import ReadOnlyError, StoreError, StoreExistsError, StoreNotFoundError
 from cuzarr.storage import ZipStore, as_store
 from cuzarr.storage.base import RequestBatch, Status
 
@@ -340,3 +341,16 @@ def test_statuses_of_a_batch(archive: Path):
         batch = RequestBatch.of(["a/0", "none", "a/0", "é"], [0, 0, 1 << 40, 0])
         statuses = [Status.OK, Status.MISSING, Status.SHORT, Status.OK]
         assert store.get_many(batch).statuses.tolist() == statuses
+
+
+def test_archives_that_are_missing_or_in_the_way(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="missing.zip") as missing:
+        ZipStore(tmp_path / "missing.zip", mode="r")
+    assert isinstance(missing.value, StoreNotFoundError)
+    assert missing.value.errno == errno.ENOENT
+    with pytest.raises(FileNotFoundError):
+        cuzarr.open_group(tmp_path / "missing.zip", mode="r")
+    ZipStore(tmp_path / "there.zip", mode="w").close()
+    with pytest.raises(FileExistsError, match="there.zip") as there:
+        ZipStore(tmp_path / "there.zip", mode="x")
+    assert isinstance(there.value, StoreExistsError)

@@ -275,6 +275,18 @@ def test_what_is_no_boolean() -> None:
         ours[...] = value
 
 
+@warned
+def test_what_is_missing_among_texts() -> None:
+    theirs, ours = both(shape=(2,), chunks=(2,), dtype=str)
+    theirs[:] = np.array(["a", None], object)
+    ours[:] = np.array(["a", None], object)
+    assert (theirs[:].tolist(), ours[:].tolist()) == (["a", "None"], ["a", ""])
+    theirs[:] = np.array(["a", np.nan], object)
+    assert theirs[:].tolist() == ["a", "nan"]
+    with pytest.raises(TypeError, match="no missing value"):
+        ours[:] = np.array(["a", np.nan], object)
+
+
 def test_one_field_is_set() -> None:
     theirs, ours = both(shape=(2,), chunks=(2,), dtype=[("a", "i4"), ("b", "f8")])
     theirs["a"] = ours["a"] = [5, 6]

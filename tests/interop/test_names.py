@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import cuzarr
-from cuzarr import aio
+from cuzarr import aio, former
 
 zarr = pytest.importorskip("zarr", minversion="3.4")
 pytestmark = pytest.mark.interop
@@ -99,6 +99,8 @@ require_groups setdefault store synchronizer tree update values visit visititems
 visitvalues zeros zeros_like
 """
 TOP_2 = """
+AsType BZ2 Base64 BitRound Blosc CRC32 Adler32 Categorize Delta FixedScaleOffset GZip JSON LZ4 LZMA
+MsgPack PackBits Pickle Quantize Shuffle VLenArray VLenBytes VLenUTF8 Zlib Zstd get_codec
 Array CopyError DirectoryStore Group MemoryStore ZipStore array config consolidate_metadata copy
 copy_all copy_store create empty empty_like full full_like group load ones ones_like open
 open_array open_consolidated open_group open_like save save_array save_group storage tree zeros
@@ -111,6 +113,13 @@ LEFT_OUT_2 = {
     "synchronizer": "chunks are replaced whole; there are no locks",
     "view": "reads stored bytes as something else; NumPy's views of what was read do that",
 }
+
+
+#: Names of ``zarr`` and ``zarr.storage`` in 2.18 that are gone; asked for, they say so.
+GONE_2 = """
+ABSStore DBMStore FSStore LMDBStore LRUStoreCache MongoDBStore N5FSStore N5Store
+NestedDirectoryStore ProcessSynchronizer RedisStore SQLiteStore TempStore ThreadSynchronizer
+"""
 
 
 def public(module: object) -> list[str]:
@@ -130,6 +139,14 @@ def test_modules(path: str) -> None:
 def test_top() -> None:
     assert {name for name in zarr.__all__ if not hasattr(cuzarr, name)} == set()
     assert {name for name in TOP_2.split() if not hasattr(cuzarr, name)} == set()
+
+
+@pytest.mark.parametrize("name", GONE_2.split())
+def test_what_is_gone_says_what_to_take_instead(name: str) -> None:
+    assert set(GONE_2.split()) == former.GONE.keys()
+    for module in (cuzarr, cuzarr.storage):
+        with pytest.raises(AttributeError, match=rf"no attribute '{name}' \(\w"):
+            getattr(module, name)
 
 
 @pytest.mark.parametrize("name", ["Array", "Group", "AsyncArray", "AsyncGroup"])

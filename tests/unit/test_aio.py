@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import pickle
 import threading
 from pathlib import Path
@@ -160,3 +161,14 @@ def test_copies_and_pickles() -> None:
     a = cuzarr.AsyncArray(z)
     for other in (copy.copy(a), copy.deepcopy(a), pickle.loads(pickle.dumps(a))):
         assert asyncio.run(other.getitem(2)) == 2
+
+
+def test_attributes_are_a_dict() -> None:
+    async def run() -> None:
+        group = cuzarr.AsyncGroup(cuzarr.create_group(attributes={"a": [1]}))
+        array = cuzarr.AsyncArray(cuzarr.zeros(3, attributes={"b": {"c": None}}))
+        assert json.dumps([group.attrs, array.attrs]) == '[{"a": [1]}, {"b": {"c": null}}]'
+        await array.update_attributes({"d": 2})
+        assert array.attrs == {"b": {"c": None}, "d": 2}
+
+    asyncio.run(run())

@@ -171,3 +171,18 @@ def test_fields_of_many_arrays() -> None:
     number, both = cuzarr.read([(z, "a"), (z, slice(1, 2))])
     np.testing.assert_array_equal(number, pairs["a"])
     np.testing.assert_array_equal(both, pairs[1:])
+
+
+def test_load_of_nested_groups(tmp_path: Path) -> None:
+    cuzarr.save(tmp_path / "n", **{"a/b": np.arange(3), "c": np.ones(2)})
+    found = cuzarr.load(tmp_path / "n")
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "a/b": [0, 1, 2], "c": [1, 1],
+    }  # fmt: skip
+
+
+def test_open_like_at_a_path_of_a_store() -> None:
+    store: dict[str, bytes] = {}
+    z = cuzarr.open_like(np.ones((3, 2), "f4"), path="x/y", store=store)
+    assert (z.path, z.shape, z.dtype) == ("x/y", (3, 2), np.dtype("f4"))
+    assert cuzarr.open_group(store)["x/y"] == z

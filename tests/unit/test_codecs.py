@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
 import random
 import zlib
@@ -14,6 +15,7 @@ import numcodecs
 import numpy as np
 import pytest
 
+import cuzarr
 from cuzarr.codecs import build_codecs, register_codec, registered_codecs
 from cuzarr.codecs.base import ArrayArrayCodec, BytesBytesCodec, ChunkType, Codec
 from cuzarr.codecs.blosc import BloscCodec, check_container
@@ -424,3 +426,18 @@ def test_filters_that_do_not_fit(name: str, configuration: dict[str, Any], dtype
     with pytest.raises((ValueError, TypeError)):
         chain = chain_of(CodecSpec(f"numcodecs.{name}", configuration), BYTES, dtype=dtype)
         chain.encode("k", np.ones(600, dtype))
+
+
+@pytest.mark.parametrize("codec", [
+    cuzarr.codecs.BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle", typesize=4),
+    cuzarr.codecs.BytesCodec(endian="big"), cuzarr.codecs.Crc32cCodec(),
+    cuzarr.codecs.GzipCodec(level=2), cuzarr.codecs.TransposeCodec(order=(1, 0)),
+    cuzarr.codecs.VLenUTF8Codec(), cuzarr.codecs.ZstdCodec(level=4, checksum=True),
+], ids=lambda codec: codec.name)  # fmt: skip
+def test_a_codec_as_a_document_holds_it(codec: Any) -> None:
+    document = codec.to_dict()
+    assert document["name"] == codec.name
+    assert ("configuration" in document) == bool(codec.configuration())
+    assert type(codec).from_dict(json.loads(json.dumps(document))) == codec
+    with pytest.raises(ValueError, match="name must be"):
+        type(codec).from_dict({"name": "nothing"})

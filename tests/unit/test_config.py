@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 
+import numcodecs
 import pytest
 
 import cuzarr
@@ -90,3 +91,48 @@ def test_errors_by_the_names_of_zarr_python() -> None:
         cuzarr.open_array({}, mode="r")
     with pytest.raises(errors.MetadataValidationError):
         cuzarr.zeros(3, dtype="nothing")
+
+
+@pytest.mark.parametrize("key", ["host.wave_chunks", "host.run_bytes"])
+@pytest.mark.parametrize("value", [0, -1, "x", 1.5, True, None])
+def test_counts_must_be_positive_integers(key: str, value: object) -> None:
+    z = cuzarr.create_array({}, data=range(100), chunks=(7,), dtype="i4", device="cpu")
+    wrapped = cuzarr.create_array(
+        {}, data=range(100), chunks=(7,), dtype="i4", compressors=[{"name": "gzip"}], device="cpu"
+    )
+    with cuzarr.config.set({key: value}):
+        with pytest.raises(ValueError, match=rf"{key} must be a positive integer, not {value!r}"):
+            wrapped[...]
+        if key == "host.wave_chunks":
+            with pytest.raises(ValueError, match=key):
+                z[:50] = 1
+    assert z[...].tolist() == list(range(100))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"order": "X"}, "order must be one of 'C', 'F', not 'X'"),
+        ({"array.order": "X"}, "order must be one of"),
+        ({"write_empty_chunks": "yes"}, "write_empty_chunks must be one of False, True"),
+        ({"array": {"read_missing_chunks": None}}, "read_missing_chunks must be one of"),
+        ({"cuda.fetch": "gds"}, "cuda.fetch must be one of 'native', 'kvikio'"),
+        ({"host.thread": 4}, r"no setting host.thread: did you mean host.threads\?"),
+        ({"host": {"nothing": 4}}, "no setting host.nothing"),
+        ({"cuda": {"slab_byte": 4}}, "did you mean cuda.slab_bytes"),
+    ],
+)
+def test_settings_that_are_not_there(given: dict[str, object], message: str) -> None:
+    before = cuzarr.config.get("order"), cuzarr.config.get("host.threads")
+    with pytest.raises(ValueError, match=message):
+        cuzarr.config.set(given)
+    assert (cuzarr.config.get("order"), cuzarr.config.get("host.threads")) == before
+
+
+def test_names_of_numcodecs_are_there_as_they_were() -> None:
+    assert cuzarr.Blosc is numcodecs.Blosc
+    assert cuzarr.codecs.Delta is numcodecs.Delta
+    with pytest.raises(AttributeError, match=r"'TempStore' \(a LocalStore in"):
+        _ = cuzarr.storage.TempStore
+    with pytest.raises(AttributeError, match=r"'nothing'$"):
+        _ = cuzarr.codecs.nothing

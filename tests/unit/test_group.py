@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 import cuzarr
-from cuzarr import errors
+from cuzarr import errors, nodes
+from cuzarr.errors import ContainsNodeError
 
 
 @pytest.fixture(params=[2, 3])
@@ -150,3 +151,49 @@ def test_context_manager_closes_the_store(tmp_path: Path) -> None:
     with cuzarr.open_group(str(tmp_path / "c"), "w") as found:
         found["a"] = np.arange(2)
     assert cuzarr.open_group(str(tmp_path / "c"))["a"][...].tolist() == [0, 1]
+
+
+def test_somebody_else_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look and the creation another process creates the same."""
+    group = cuzarr.create_group()
+    store = group.store
+
+    def late(name: str, find: Any) -> Any:
+        """Say once that nothing is there, and create it."""
+
+        def found(*arguments: Any, **options: Any) -> Any:
+            if name not in created:
+                created.append(name)
+                if name.startswith("a"):
+                    cuzarr.create_array(store, name=name, data=[1, 2, 3])
+                else:
+                    cuzarr.create_group(store, path=name)
+                return find(group.store, "nothing") if find is find_node else False
+            return find(*arguments, **options)
+
+        return found
+
+    created: list[str] = []
+    contains, find_node = cuzarr.Group.__contains__, nodes.find_node
+    for name in ("a1", "g1"):
+        with monkeypatch.context() as patch:
+            patch.setattr(cuzarr.Group, "__contains__", late(name, contains))
+            if name == "a1":
+                assert group.require_array(name, shape=3, dtype="i8")[...].tolist() == [1, 2, 3]
+            else:
+                assert isinstance(group.require_group(name), cuzarr.Group)
+    with monkeypatch.context() as patch:
+        patch.setattr(nodes, "find_node", late("a2", find_node))
+        z = cuzarr.open_array(store, mode="a", path="a2", shape=3, dtype="i8")
+        assert z[...].tolist() == [1, 2, 3]
+    with monkeypatch.context() as patch:
+        patch.setattr(nodes, "find_node", late("g2", find_node))
+        assert isinstance(cuzarr.open_group(store, mode="a", path="g2"), cuzarr.Group)
+    assert created == ["a1", "g1", "a2", "g2"]
+    for require in (group.require_group, lambda name: group.require_array(name, shape=1)):
+        with pytest.raises(ContainsNodeError, match="an array is stored"):
+            require("a1/below")
+    with pytest.raises(ContainsNodeError):
+        cuzarr.open_array(store, mode="a", path="a1/below", shape=1, dtype="i1")
+    with pytest.raises(ContainsNodeError):
+        cuzarr.open_group(store, mode="a", path="a1/below")

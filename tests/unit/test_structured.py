@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import cuzarr
-from cuzarr.errors import SelectionError, ShapeMismatchError
+from cuzarr.errors import MetadataError, SelectionError, ShapeMismatchError
 
 PLAIN = np.dtype([("a", "<i4"), ("b", ">f8"), ("s", "S3"), ("t", "<M8[s]"), ("u", "<U2")])
 NESTED = np.dtype([("a", "u1"), ("v", "<f4", (2, 3)), ("n", [("x", "<i2"), ("y", "?")])])
@@ -211,3 +211,17 @@ def test_a_data_type_by_names_and_formats() -> None:
     for zarr_format in (2, 3):
         z = cuzarr.create_array({}, shape=(2,), dtype=given, zarr_format=zarr_format)
         assert z.dtype == np.dtype([("a", "i4"), ("b", "f8")])
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_fill_value_of_nested_records(zarr_format: Any) -> None:
+    nested = np.dtype([("a", "i4"), ("s", [("q", "u1"), ("r", "f8")])])
+    z = cuzarr.create_array(
+        {}, shape=(2,), dtype=nested, fill_value=(1, (2, 0.5)), zarr_format=zarr_format
+    )
+    again = cuzarr.open_array(z.store, mode="r")
+    assert again[0].item() == (1, (2, 0.5))
+    assert again.fill_value.item() == (1, (2, 0.5))
+    for wrong in ((1, (2,)), (1, 2, 3), ("x", (1, 1)), (1, (300, 0))):
+        with pytest.raises(MetadataError, match="fill_value"):
+            cuzarr.create_array({}, shape=(2,), dtype=nested, fill_value=wrong)

@@ -318,3 +318,36 @@ def test_one_object_may_be_a_list_or_an_array() -> None:
     one = cuzarr.empty((), dtype=object, object_codec=numcodecs.JSON(), zarr_format=2)
     one[...] = ["a"]
     assert one[()] == ["a"]
+
+
+@pytest.mark.parametrize("options", [
+    {"dtype": object, "object_codec": numcodecs.VLenUTF8(), "zarr_format": 2},
+    {"dtype": str},
+    {"dtype": np.dtypes.StringDType(na_object=np.nan)},
+])  # fmt: skip
+def test_what_is_missing_does_not_become_a_word(options: Any) -> None:
+    z = cuzarr.create(shape=4, chunks=2, device="cpu", **options)
+    for value in (
+        ["a", None, "b"],
+        np.array(["a", None, "b"], object),
+        np.array(["a", None, "b"], np.dtypes.StringDType(na_object=None)),
+    ):
+        z[:3] = "old"
+        z[:3] = value
+        assert z[...].tolist() == ["a", "", "b", ""]
+    for value in (
+        ["a", np.nan, "b"],
+        np.array(["a", np.float64("nan")], object),
+        np.array(["a", np.nan], np.dtypes.StringDType(na_object=np.nan)),
+        np.array(["a", np.datetime64("NaT")], object),
+        np.array(["a", np.zeros(2)], object),
+    ):
+        with pytest.raises(TypeError, match=r"cannot write .* which has no missing value"):
+            z[: len(value)] = value
+    z[0] = None
+    z[1:4] = [b"bytes", 5, np.str_("c")]
+    assert z[...].tolist() == ["", "bytes", "5", "c"]
+    z[:] = np.array([b"w", b"x", b"y", b"z"])
+    assert z[...].tolist() == list("wxyz")
+    with pytest.raises(ValueError, match="utf-8"):
+        z[0] = [b"\xff"]

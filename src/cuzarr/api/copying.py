@@ -20,6 +20,7 @@ from cuzarr.group import Group
 from cuzarr.making import kept, trimmed
 from cuzarr.plan import chunk_counts
 from cuzarr.storage.base import RequestBatch, Store
+from cuzarr.storage.place import overlap, place
 from cuzarr.storage.prefix import join, normalize_path
 from cuzarr.storage.resolve import StoreLike, as_store
 from cuzarr.storage.status import status_error
@@ -84,13 +85,15 @@ def copy(
     Raises
     ------
     CopyError
-        The source has no name and none is given, or something is in the way.
+        The source has no name and none is given, something is in the way, or a group would be
+        copied to a place below itself.
     """
     _check_choice(if_exists, IfExists)
     if name is None:
         name = str(getattr(source, "name", "") or "").rpartition("/")[2]
         if not name:
             raise CopyError("the source has no name: give name=")
+    _refuse_below(source, dest, name)
     counts = Copied()
     with _logging(log) as told:
         job = _Job(dest, shallow, without_attrs, if_exists, dry_run, options, told, counts)
@@ -110,6 +113,7 @@ def copy_all(
 ) -> tuple[int, int, int]:
     """Copy every member of a group, and its attributes, into a group; see :func:`copy`."""
     _check_choice(if_exists, IfExists)
+    _refuse_below(source, dest, "")
     counts = Copied()
     with _logging(log) as told:
         job = _Job(dest, shallow, without_attrs, if_exists, dry_run, options, told, counts)
@@ -244,6 +248,17 @@ class _Job:
     def _skip(self, name: str) -> None:
         self.counts.skipped += 1
         self.log(f"skip {name}")
+
+
+def _refuse_below(source: Any, dest: Group, name: str) -> None:
+    """Raise ``CopyError`` where a group would be copied to a place below itself, without end."""
+    store, path = getattr(source, "store", None), getattr(source, "path", None)
+    if store is None or not isinstance(path, str) or hasattr(source, "shape"):
+        return
+    above, below = place(store, path), place(dest.store, join(dest.path, name))
+    if above != below and overlap(above, below) and len(below[1]) > len(above[1]):
+        target = join(dest.path, name)
+        raise CopyError(f"cannot copy {path or '/'!r} to {target!r}, which is below it")
 
 
 def _stored(array: Array) -> int:

@@ -23,10 +23,12 @@ from cuzarr.api.common import (
 )
 from cuzarr.api.creating import create_array, create_group
 from cuzarr.array import Array
+from cuzarr.errors import ContainsNodeError
 from cuzarr.group import Group
 from cuzarr.making import ARRAY_OPTIONS, like
 from cuzarr.meta.spec import ArraySpec, GroupSpec, ZarrFormat
 from cuzarr.options import open_options, refuse_unknown
+from cuzarr.storage.base import Store
 from cuzarr.storage.resolve import StoreLike
 
 _OF_GROUPS = ("store", "mode", "path", "use_consolidated", "attributes", "device")
@@ -125,10 +127,14 @@ def open_array(
         if chunks is not None:
             options["chunks"] = chunks
         options["overwrite"] = mode == "w" or bool(options.get("overwrite", False))
-        return create_array(
-            opened, name=where or None, shape=shape, dtype=dtype, zarr_format=zarr_format,
-            config=config, device=device, **options,
-        )  # fmt: skip
+        try:
+            return create_array(
+                opened, name=where or None, shape=shape, dtype=dtype, zarr_format=zarr_format,
+                config=config, device=device, **options,
+            )  # fmt: skip
+        except ContainsNodeError:
+            if not _raced(opened, where, mode):
+                raise
     spec = nodes.read_array(opened, where, zarr_format)
     return wrap_array(opened, where, spec, mode, device, config)
 
@@ -163,11 +169,20 @@ def open_group(
     if isinstance(spec, GroupSpec):
         return wrap_group(opened, where, spec, mode, device)
     if mode in CREATING or (mode == "a" and nodes.find_node(opened, where) is None):
-        return create_group(
-            opened, path=where, zarr_format=zarr_format, overwrite=mode == "w",
-            attributes=attributes, device=device,
-        )  # fmt: skip
+        try:
+            return create_group(
+                opened, path=where, zarr_format=zarr_format, overwrite=mode == "w",
+                attributes=attributes, device=device,
+            )  # fmt: skip
+        except ContainsNodeError:
+            if not _raced(opened, where, mode):
+                raise
     return wrap_group(opened, where, nodes.read_group(opened, where, zarr_format), mode, device)
+
+
+def _raced(store: Store, path: str, mode: Mode) -> bool:
+    """Whether somebody else has just created what mode "a" would open."""
+    return mode == "a" and nodes.find_node(store, path) is not None
 
 
 def open_consolidated(store: StoreLike, *args: Any, **options: Any) -> Group:
@@ -232,5 +247,9 @@ def group(
 
 
 def open_like(a: Any, path: StoreLike, **options: Any) -> Array:
-    """Open the array at ``path``, or create it with the shape, data type and chunks of ``a``."""
-    return open_array(path, **{**like(a, options), **options})
+    """Open the array at ``path``, or create it with the shape, data type and chunks of ``a``.
+
+    With ``store=`` the path is one in that store.
+    """
+    place = {"path": path} if "store" in options else {"store": path}
+    return open_array(**{**like(a, options), **options, **place})

@@ -93,11 +93,15 @@ def save_group(
 
 
 def load(store: StoreLike, path: str | None = None, zarr_format: ZarrFormat | None = None) -> Any:
-    """Load an array as a NumPy array, or a group as a dict of them, always in host memory."""
+    """Load an array as a NumPy array, or a group as a dict of them, always in host memory.
+
+    The names of arrays in groups of the group are paths: ``"a/b"``.
+    """
     node = open(store, "r", path=path, zarr_format=zarr_format, device="cpu")
     if isinstance(node, Array):
         return node[...]
-    return {name: member[...] for name, member in node.arrays()}
+    members = node.members(max_depth=None)
+    return {name: member[...] for name, member in members if isinstance(member, Array)}
 
 
 def tree(grp: Group, expand: bool | None = None, level: int | None = None) -> Tree:

@@ -1,5 +1,8 @@
 """Codecs: one file per codec; importing the package registers all of them."""
 
+from typing import Any
+
+from cuzarr import former
 from cuzarr.codecs import (
     blosc,
     bytes,
@@ -72,3 +75,8 @@ __all__ = [
     "vlen",
     "zstd",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Find codecs of numcodecs, which were here in zarr-python 2."""
+    return former.find(__name__, name)

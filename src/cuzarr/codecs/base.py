@@ -58,6 +58,25 @@ class Codec:
         """Return the ``configuration`` for a document."""
         raise NotImplementedError
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Build from what a document holds: ``{"name": ..., "configuration": {...}}``.
+
+        Raises
+        ------
+        ValueError
+            It names another codec, or its configuration is wrong.
+        """
+        if data.get("name") != cls.name:
+            raise ValueError(f"name must be {cls.name!r}, not {data.get('name')!r}")
+        return cls.from_configuration(data.get("configuration") or {})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a document holds: the name, and the configuration, if there is any."""
+        configuration = self.configuration()
+        found: dict[str, Any] = {"name": self.name}
+        return found | {"configuration": configuration} if configuration else found
+
 
 class ArrayArrayCodec(Codec):
     """Array to array: transpose, filters."""

@@ -43,7 +43,7 @@ def open_backend(device_id: int, host: Backend | None = None) -> CudaBackend:
     return _backend(
         device_id,
         None if budget is None else int(budget),
-        int(config.get("cuda.slab_bytes")),
+        config.count("cuda.slab_bytes"),
         config.get("cuda.device_decode"),
         tuple(sorted(config.get("cuda.placement").items())),
         config.get("cuda.encode"),

@@ -29,7 +29,11 @@ def gather_row(rows: PlanRows, i: int, value: npt.NDArray[Any], chunk: npt.NDArr
     """Copy row ``i`` from the value to a C-contiguous decoded chunk."""
     inside, outside = _indices(rows, i)
     target = chunk.reshape(-1) if rows.flat else chunk
-    target[inside] = value[(*outside, ...)]  # never a scalar, whose range NumPy would check
+    if (
+        not chunk.dtype.hasobject
+    ):  # of one element an array, since NumPy checks the range of scalars
+        outside = (*outside, ...)
+    target[inside] = value[outside]
 
 
 def _indices(rows: PlanRows, i: int) -> tuple[Index, Index]:

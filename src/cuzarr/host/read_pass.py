@@ -47,7 +47,7 @@ class HostReadPass:
 
     def __init__(self, job: Job, out: npt.NDArray[Any]) -> None:
         self.job, self.out = job, out
-        self.wave_chunks: int = config.get("host.wave_chunks")
+        self.wave_chunks = config.count("host.wave_chunks")
         self.chunk_bytes = max(job.chain.chunk.nbytes, 1)
         self._chunks = 0
         self._futures: list[Future[None]] = []
@@ -95,7 +95,7 @@ class HostReadPass:
     def _name_the_chunk(self, waves: list[Wave]) -> None:
         """Decode all chunks by the codec chain, which raises for what no element may be."""
         for wave in waves:
-            for run in self._parts(wave, config.get("host.run_bytes")):
+            for run in self._parts(wave, config.count("host.run_bytes")):
                 encoded = fetch_run(self.job, run, self.chunk_bytes + HEADERS)
                 self._by_chunk(run, encoded, range(len(run)))
 
@@ -119,7 +119,7 @@ class HostReadPass:
 
     def _on_pool(self, wave: Wave) -> None:
         n = len(wave)
-        nbytes = min(config.get("host.run_bytes"), -(-n // threads()) * self.chunk_bytes)
+        nbytes = min(config.count("host.run_bytes"), -(-n // threads()) * self.chunk_bytes)
         if n * self.chunk_bytes <= max(nbytes, _SMALL_BYTES):
             self._run(wave)
             return
@@ -131,7 +131,7 @@ class HostReadPass:
         source = root, requests.keys, requests.offsets, requests.starts, requests.lengths
         bad = self._natively(wave, source, self._threads(len(wave)))
         if len(bad):
-            for run in self._parts(wave.take(bad), config.get("host.run_bytes")):
+            for run in self._parts(wave.take(bad), config.count("host.run_bytes")):
                 self._run(run)
 
     def _run(self, wave: Wave, workers: int = 1) -> None:

@@ -110,8 +110,8 @@ class HostWritePass:
         abandon(self._running)
 
     def _wave_chunks(self, nbytes: int, per_thread: int) -> int:
-        most: int = config.get("host.wave_chunks")
-        return max(per_thread * self._threads, min(most, nbytes // self.chunk_bytes))
+        most = min(config.count("host.wave_chunks"), nbytes // self.chunk_bytes)
+        return max(per_thread * self._threads, most)
 
     def _write_natively(self, wave: Wave) -> tuple[Int64, Int64, frozenset[int]]:
         """Return rows that are not stored, those that are to be deleted, and shards that are."""

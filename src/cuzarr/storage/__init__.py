@@ -1,7 +1,10 @@
 """Stores: where encoded chunks and metadata documents are kept."""
 
+from typing import Any
+
 import numcodecs
 
+from cuzarr import former
 from cuzarr.storage.base import Store
 from cuzarr.storage.fsspec_store import FsspecStore
 from cuzarr.storage.local import LocalStore
@@ -37,3 +40,8 @@ __all__ = [
     "as_store",
     "default_compressor",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Say what is there instead of stores of zarr-python 2."""
+    return former.find(__name__, name)

@@ -235,7 +235,7 @@ def _asynchronous(fs: Any) -> Any:
     """Return a file system whose methods are awaited in any loop."""
     if fs.async_impl and fs.asynchronous:
         return fs
-    if fs.async_impl:
+    if fs.async_impl and getattr(getattr(fs, "fs", fs), "async_impl", True):  # and what is in it
         return type(fs)(*fs.storage_args, **{**fs.storage_options, "asynchronous": True})
     from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper  # noqa: PLC0415
 

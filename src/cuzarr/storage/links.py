@@ -35,6 +35,9 @@ class LinkGuard:
         self.root = root
         self._known: set[str] = set()
 
+    def __reduce__(self) -> tuple[type[LinkGuard], tuple[str]]:
+        return type(self), (self.root,)  # another process looks for itself
+
     def enter(self, directory: str) -> bool:
         """Whether a directory below the root exists.
 

@@ -317,7 +317,7 @@ async def _gathered(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Wait for all calls, some of them at a time; after an error the rest is not started."""
     import asyncio  # noqa: PLC0415
 
-    gate = asyncio.Semaphore(int(config.get("async.concurrency")))
+    gate = asyncio.Semaphore(config.count("async.concurrency"))
     failed = False
 
     async def limited(call: Coroutine[Any, Any, T]) -> T:

@@ -17,9 +17,10 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from errno import EEXIST, ENOENT
 from typing import IO, Any, Literal, Self, cast
 
-from cuzarr.errors import InvalidKeyError, StoreError
+from cuzarr.errors import InvalidKeyError, StoreError, StoreExistsError, StoreNotFoundError
 from cuzarr.storage.base import BytesLike, Status
 from cuzarr.storage.by_key import ByKey
 from cuzarr.storage.prefix import check_key, check_prefix
@@ -81,7 +82,9 @@ class ZipStore(ByKey):
                 f"{self.path!r} is no zip archive that can be read: {error}"
             ) from error
         except OSError as error:
-            raise StoreError(error.errno, f"cannot open {self}: {error.strerror}") from error
+            kinds = {ENOENT: StoreNotFoundError, EEXIST: StoreExistsError}
+            kind = kinds.get(error.errno or 0, StoreError)
+            raise kind(error.errno, f"cannot open {self}: {error.strerror}") from error
         try:
             self._check_names()
         except BaseException:
