@@ -308,7 +308,9 @@ def test_any_number_of_threads_is_taken(tmp_path: Path, threads: int, chunks: in
 
 @needs_native
 @pytest.mark.parametrize("shards", [None, (2**22,)])
-def test_ctrl_c_ends_a_native_write(tmp_path: Path, shards: Any, calls: list[str]) -> None:
+def test_ctrl_c_ends_a_native_write(
+    tmp_path: Path, shards: Any, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the middle of a call, not behind it."""
 
     class Stop(Exception):
@@ -324,8 +326,14 @@ def test_ctrl_c_ends_a_native_write(tmp_path: Path, shards: Any, calls: list[str
     value = np.random.default_rng(0).integers(0, 128, 2**25, np.uint8)
     before = signal.signal(signal.SIGUSR1, stop)
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1))
-    try:
+    write_wave = native.write_wave
+
+    def starting(*arguments: Any) -> Any:
         timer.start()
+        return write_wave(*arguments)
+
+    monkeypatch.setattr(native, "write_wave", starting)
+    try:
         with cuzarr.config.set({"host.threads": 2}), pytest.raises(Stop):
             z[:] = value
     finally:

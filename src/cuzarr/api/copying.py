@@ -242,7 +242,7 @@ class _Job:
             name, data=source, overwrite=found is not None, **{**options, **self.options}
         )
         if not self.without_attrs:
-            array.attrs.update(dict(source.attrs))
+            array.attrs.update(dict(getattr(source, "attrs", {})))
         self.counts.nbytes += array.nbytes
 
     def _skip(self, name: str) -> None:

@@ -20,6 +20,8 @@ from cuzarr.host.copy import gather_row
 from cuzarr.host.fetch import HEADERS, fetch_run
 from cuzarr.host.layout import moves_bytes, swap_unit
 
+_SMALL_BYTES = 2**16  #: of a single chunk, which NumPy copies sooner than a native call is made
+
 
 class Gather:
     """What one write call copies.
@@ -38,9 +40,6 @@ class Gather:
         self.native = (
             native.HAVE_NATIVE and job.fields is None and moves_bytes(value.dtype, chunk.dtype)
         )
-        if self.native:
-            self._address, self._strides = value.ctypes.data, np.array(value.strides, np.int64)
-            self._swap = swap_unit(chunk.dtype, value.dtype)
 
     def chunks(self, wave: Wave) -> list[npt.NDArray[Any]]:
         """Return the decoded chunks of a wave.
@@ -61,7 +60,7 @@ class Gather:
             self._begin(wave, chunks, complete)
         except MemoryError as error:
             raise ChunkEncodeError(wave.requests.key(0), "gather", str(error)) from error
-        if self.native:
+        if self.native and (n > 1 or block.nbytes > _SMALL_BYTES):
             self._copy(wave, block)
             return chunks
         for i, target in enumerate(chunks):
@@ -97,12 +96,13 @@ class Gather:
                 np.copyto(chunks[i], self.fill, casting="unsafe")
 
     def _copy(self, wave: Wave, block: npt.NDArray[Any]) -> None:
-        rows, dtype = wave.rows, self.value.dtype
-        first, nbytes = block.ctypes.data, self.job.chain.chunk.nbytes
+        rows, dtype, chunk = wave.rows, self.value.dtype, self.job.chain.chunk
+        first, nbytes = block.ctypes.data, chunk.nbytes
         strides = (dtype.itemsize,) if rows.flat else block.strides[1:]
         native.copy_rows(
             False,  # noqa: FBT003
             rows.start, rows.count, rows.out, rows.step, rows.lists,
             first + nbytes * np.arange(len(rows), dtype=np.uint64), np.array(strides, np.int64),
-            self._address, self._strides, dtype.itemsize, self._swap, bytes(dtype.itemsize),
+            self.value.ctypes.data, np.array(self.value.strides, np.int64), dtype.itemsize,
+            swap_unit(chunk.dtype, dtype), bytes(dtype.itemsize),
         )  # fmt: skip

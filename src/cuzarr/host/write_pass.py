@@ -81,11 +81,9 @@ class HostWritePass:
         n = len(wave)
         self._chunks += n
         rest, empty, stored = self._write_natively(wave)
-        self.wave_chunks = (
-            self._wave_chunks(_WAVE_BYTES, _WAVE_CHUNKS)
-            if len(rest)
-            else self._wave_chunks(_NATIVE_BYTES, _NATIVE_CHUNKS)
-        )
+        if self._chunks < self.job.plan.n_chunks:  # there are more waves
+            size = (_WAVE_BYTES, _WAVE_CHUNKS) if len(rest) else (_NATIVE_BYTES, _NATIVE_CHUNKS)
+            self.wave_chunks = self._wave_chunks(*size)
         if len(rest) < n:
             wave = wave.take(np.concatenate((rest, empty)))
         values, futures = self._start(wave, len(rest))
