@@ -123,7 +123,7 @@ def from_user(value: object, dtype: DType, serializer: str | None) -> np.generic
         return np.str_("")
     try:
         with np.errstate(all="ignore"):
-            given = np.asarray(value, dtype if _is_record(value, dtype) else None)
+            given = np.asarray(value, dtype if isinstance(value, tuple) else None)  # of records
             if kind in "fc" and given.dtype.kind == "O":
                 given = given.astype("f8")  # an integer of more than 64 bits
             if dtype.names is not None and given.dtype.names is None:
@@ -142,11 +142,6 @@ def from_user(value: object, dtype: DType, serializer: str | None) -> np.generic
     ):
         raise ValueError(f"{wrong}: it does not fit")
     return _scalar(cast)
-
-
-def _is_record(value: object, dtype: DType) -> bool:
-    """Whether a value is a tuple of the fields of a structured type, as NumPy takes it."""
-    return dtype.names is not None and isinstance(value, tuple)
 
 
 def default(dtype: DType, serializer: str | None) -> np.generic | None:
