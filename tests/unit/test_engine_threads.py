@@ -142,6 +142,21 @@ atexit.register(last)
     assert (found.returncode, found.stdout, found.stderr) == (0, "True\n", "")
 
 
+def test_a_pool_that_was_shut_down_runs_tasks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = pools._Pool(1)
+    ended.shutdown()
+    assert ended.submit(threading.get_ident).result() == threading.get_ident()
+    with pytest.raises(ZeroDivisionError):
+        ended.submit(divmod, 1, 0).result()
+
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
+    with pytest.raises(RuntimeError, match="start new thread"):  # it may be in the queue already
+        pools._Pool(1).submit(threading.get_ident)
+
+
 def test_the_pool_follows_the_configuration() -> None:
     with cuzarr.config.set({"host.threads": 3}):
         assert threads() == 3
