@@ -41,6 +41,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, Literal, Self
 
 import donfig
@@ -101,9 +102,10 @@ class Config(donfig.Config):  # type: ignore[misc]  # donfig has no types
     def count(self, key: str) -> int:
         """Return the value of a key that must be a positive integer; ``ValueError`` if not."""
         value = self.get(key)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        whole = isinstance(value, Integral) or (isinstance(value, float) and value.is_integer())
+        if isinstance(value, bool) or not whole or value < 1:
             raise ValueError(f"{key} must be a positive integer, not {value!r}")
-        return value
+        return int(value)
 
     def set(self, arg: Mapping[str, Any] | None = None, **values: Any) -> Any:
         """Set values, for good or for the length of a ``with``: ``set({"host.threads": 4})``.
@@ -191,13 +193,19 @@ def _renamed(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _check(key: str, value: Any) -> None:
-    section, _, name = key.partition(".")
-    if section in ("host", "cuda"):
-        names = {name} if name else {*value} if isinstance(value, Mapping) else set[str]()
-        for wrong in sorted(names - {*DEFAULTS[section]}):
-            near = difflib.get_close_matches(wrong, DEFAULTS[section], 1)
-            hint = f": did you mean {section}.{near[0]}?" if near else ""
-            raise ValueError(f"there is no setting {section}.{wrong}{hint}")
+    key = key.replace("-", "_")  # as donfig does
+    section, _, rest = key.partition(".")
+    if section in ("host", "cuda") and not rest:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{section} must be a mapping of settings, not {value!r}")
+        for name, setting in value.items():
+            _check(f"{section}.{name}", setting)
+        return
+    name = rest.partition(".")[0]
+    if section in ("host", "cuda") and name not in DEFAULTS[section]:
+        near = difflib.get_close_matches(name, DEFAULTS[section], 1)
+        hint = f": did you mean {section}.{near[0]}?" if near else ""
+        raise ValueError(f"there is no setting {section}.{name}{hint}")
     choices = _CHOICES.get(key, (value,))
     if value not in choices:
         raise ValueError(f"{key} must be one of {', '.join(map(repr, choices))}, not {value!r}")

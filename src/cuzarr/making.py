@@ -128,6 +128,11 @@ def _held(data: Any, store: Store, path: str) -> Any:
 
     What computes its elements when it is asked for them, as arrays of dask do, may read them from
     there: it is computed now, as a whole.
+
+    Raises
+    ------
+    ValueError
+        What it gives has another shape than it says.
     """
     lazy = not (
         isinstance(data, np.ndarray)
@@ -136,7 +141,13 @@ def _held(data: Any, store: Store, path: str) -> Any:
         or isinstance(getattr(data, "path", None), str)
         or type(data).__module__.partition(".")[0] == "h5py"
     )
-    return to_numpy(data) if lazy and next(iter(store.list(path)), None) is not None else data
+    if not lazy or next(iter(store.list(path)), None) is None:
+        return data
+    array = any(hasattr(data, name) for name in ("__array__", "__dlpack__"))
+    held = to_numpy(data if array else data[(slice(None),) * len(data.shape)])
+    if held.shape != tuple(data.shape):
+        raise ValueError(f"data of shape {tuple(data.shape)} gives an array of shape {held.shape}")
+    return held
 
 
 def like(a: Any, options: dict[str, Any]) -> dict[str, Any]:

@@ -47,24 +47,7 @@ def fit_value(
         element = np.empty((), dtype)  # whatever it is, it is one object
         element[()] = value
         value = element
-    if callable(getattr(value, "detach", None)):  # torch: values alone, no graph, no lazy conjugate
-        value = value.detach().resolve_conj().resolve_neg()
-    if isinstance(value, np.generic):  # NumPy checks the range of a scalar, not of an array
-        scalar = np.empty((), dtype)
-        scalar[()] = value
-        value = scalar
-    if not hasattr(value, "shape") or not hasattr(value, "reshape"):
-        foreign = any(hasattr(value, name) for name in _PROTOCOLS)
-        on_device = getattr(value, "__cuda_array_interface__", None) is not None
-        take = place if place is not None and on_device else to_numpy
-        if foreign or dtype.kind != "T" or isinstance(value, str):
-            value = take(value) if foreign else np.asarray(value, dtype)
-        else:
-            objects = np.empty(np.asarray(value, dtype).shape, object)
-            objects[...] = value
-            value = objects
-    if dtype.kind == "T" and isinstance(value, np.ndarray) and _may_miss(value.dtype):
-        value = _texts(value, dtype)
+    value = _as_array(value, dtype, place)
     if isinstance(value, np.ndarray) and value.dtype.kind == dtype.kind:
         cause = what_is_impossible(value)
         if cause:
@@ -90,8 +73,33 @@ def fit_value(
     return value.reshape(_with_dropped_axes(padded, plan))
 
 
+def _as_array(value: Any, dtype: np.dtype[Any], place: Callable[[Any], Any] | None) -> Any:
+    """Return an array of any library as it is, all else as one of NumPy; texts for texts."""
+    if callable(getattr(value, "detach", None)):  # torch: values alone, no graph, no lazy conjugate
+        value = value.detach().resolve_conj().resolve_neg()
+    if isinstance(value, np.generic):  # NumPy checks the range of a scalar, not of an array
+        scalar = np.empty((), dtype)
+        scalar[()] = _text(value) if dtype.kind == "T" else value
+        value = scalar
+    if not hasattr(value, "shape") or not hasattr(value, "reshape"):
+        foreign = any(hasattr(value, name) for name in _PROTOCOLS)
+        on_device = getattr(value, "__cuda_array_interface__", None) is not None
+        take = place if place is not None and on_device else to_numpy
+        if foreign or dtype.kind != "T" or isinstance(value, str):
+            value = take(value) if foreign else np.asarray(value, dtype)
+        else:
+            objects = np.empty(np.asarray(value, dtype).shape, object)
+            objects[...] = value
+            value = objects
+    if dtype.kind == "T":
+        value = to_numpy(value)
+        if _may_miss(value.dtype):
+            value = _texts(value, dtype)
+    return value
+
+
 def _may_miss(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind == "O" or (dtype.kind == "T" and hasattr(dtype, "na_object"))
+    return dtype.kind in "OfcmM" or (dtype.kind == "T" and hasattr(dtype, "na_object"))
 
 
 def _texts(value: Any, dtype: np.dtype[Any]) -> Any:
@@ -99,7 +107,8 @@ def _texts(value: Any, dtype: np.dtype[Any]) -> Any:
 
     NumPy would make words of what is missing: "None", "nan".
     """
-    texts = [_text(item) for item in value.astype(object).reshape(-1).tolist()]
+    items = value.reshape(-1) if value.dtype.kind in "fcmM" else value.astype(object).reshape(-1)
+    texts = [_text(item) for item in items]
     return np.array(texts, dtype).reshape(value.shape)
 
 

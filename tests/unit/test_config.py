@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numcodecs
+import numpy as np
 import pytest
 
 import cuzarr
@@ -120,6 +121,8 @@ def test_counts_must_be_positive_integers(key: str, value: object) -> None:
         ({"host.thread": 4}, r"no setting host.thread: did you mean host.threads\?"),
         ({"host": {"nothing": 4}}, "no setting host.nothing"),
         ({"cuda": {"slab_byte": 4}}, "did you mean cuda.slab_bytes"),
+        ({"cuda": {"fetch": "gds"}}, "cuda.fetch must be one of"),
+        ({"cuda": None}, "cuda must be a mapping of settings, not None"),
     ],
 )
 def test_settings_that_are_not_there(given: dict[str, object], message: str) -> None:
@@ -136,3 +139,17 @@ def test_names_of_numcodecs_are_there_as_they_were() -> None:
         _ = cuzarr.storage.TempStore
     with pytest.raises(AttributeError, match=r"'nothing'$"):
         _ = cuzarr.codecs.nothing
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"cuda.placement.zstd": "host"},
+        {"host.wave-chunks": 70000},
+        {"host.wave_chunks": 1e5},
+        {"host.run_bytes": np.int64(64)},
+    ],
+)
+def test_settings_of_other_spellings(given: dict[str, object]) -> None:
+    with cuzarr.config.set(given):
+        assert cuzarr.create_array({}, data=range(9), chunks=(2,), device="cpu")[...].sum() == 36

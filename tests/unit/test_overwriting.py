@@ -149,3 +149,43 @@ def test_a_pickle_holds_nothing_of_what_was_looked_at(tmp_path: Path) -> None:
     again = pickle.loads(pickle.dumps(z))
     (tmp_path / "outside").mkdir()
     np.testing.assert_array_equal(again[...], DATA)
+
+
+def test_data_with_no_more_than_elements(tmp_path: Path) -> None:
+    """It has neither a length nor a way to become an array."""
+
+    class Elements:
+        shape, dtype, chunks = DATA.shape, DATA.dtype, (2, 3)
+
+        def __init__(self, given: Any) -> None:
+            self.given = given
+
+        def __getitem__(self, key: Any) -> Any:
+            return self.given[key] if self.given is DATA else self.given
+
+    z = cuzarr.create_array(tmp_path, data=np.zeros((2, 2)))
+    with pytest.raises(ValueError, match=r"shape \(4, 6\) gives an array of shape \(3,\)"):
+        cuzarr.create_array(tmp_path, data=Elements(np.ones(3)), overwrite=True)
+    np.testing.assert_array_equal(z[...], np.zeros((2, 2)))  # nothing is lost
+    z = cuzarr.create_array(tmp_path, data=Elements(DATA), overwrite=True)
+    np.testing.assert_array_equal(z[...], DATA)
+
+
+def test_a_store_with_a_path_and_something_that_is_called_fs() -> None:
+    class Files(MemoryStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fs, self.path = object(), "x"
+
+    group = cuzarr.create_group(Files())
+    group["a"] = DATA
+    other = cuzarr.group()
+    cuzarr.copy(group, other, name="b")
+    np.testing.assert_array_equal(other["b/a"][...], DATA)
+
+
+def test_a_shallow_copy_below_itself_ends() -> None:
+    group = cuzarr.create_group()
+    group["s/b"] = DATA
+    assert cuzarr.copy(group["s"], group["s"], name="deeper", shallow=True)[0] == 2
+    np.testing.assert_array_equal(group["s/deeper/b"][...], DATA)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import cuzarr
+from cuzarr.errors import StoreError
 from cuzarr.storage import LocalStore, MemoryStore
 from cuzarr.storage.base import (
     BytesLike,
@@ -169,3 +170,45 @@ def test_what_a_class_offers() -> None:
     assert not offers(Base(), "faster")
     assert is_locating(MemoryStore())
     assert not is_locating(LocalStore("."))
+
+
+def test_a_get_that_asks_for_a_batch() -> None:
+    class Batched(MemoryStore):
+        def get(self, key: str, start: int = 0, length: int = -1) -> bytes | None:
+            found = self.get_many(RequestBatch.of([key], [start], [length])).values[0]
+            return None if found is None else bytes(found)
+
+    z = cuzarr.create_array(Batched(), data=VALUES, chunks=(2, 5), shards=(4, 10), device="cpu")
+    np.testing.assert_array_equal(z[...], VALUES)
+
+
+def test_a_get_of_whole_objects_alone() -> None:
+    class Whole(MemoryStore):
+        def get(self, key: str) -> bytes | None:  # type: ignore[override]
+            return super().get(key)
+
+    z = cuzarr.create_array(Whole(), data=VALUES, chunks=(2, 5), device="cpu")
+    np.testing.assert_array_equal(z[...], VALUES)
+
+
+@pytest.mark.parametrize("base", [LocalStore, MemoryStore])
+def test_errors_of_a_get_name_the_chunk(base: Any, tmp_path: Path) -> None:
+    class Failing(base):  # type: ignore[misc]
+        def get(self, key: str, start: int = 0, length: int = -1) -> bytes | None:
+            if key == "c/1/0":
+                raise PermissionError(13, "not for you")
+            if key == "c/2/0":
+                raise FileNotFoundError(2, "gone")
+            if key == "c/0/1":
+                raise StoreError("in words of its own")
+            found: bytes | None = super().get(key, start, length)
+            return found
+
+    store = Failing(tmp_path) if base is LocalStore else Failing()
+    z = cuzarr.create_array(store, data=VALUES, chunks=(2, 5), fill_value=7, device="cpu")
+    with pytest.raises(StoreError, match="'c/1/0': Permission denied"):
+        z[...]
+    with pytest.raises(StoreError, match="in words of its own"):
+        z[0]
+    np.testing.assert_array_equal(z[:2, :5], VALUES[:2, :5])
+    assert (z[4:, :5] == 7).all()

@@ -341,9 +341,17 @@ def test_what_is_missing_does_not_become_a_word(options: Any) -> None:
         np.array(["a", np.nan], np.dtypes.StringDType(na_object=np.nan)),
         np.array(["a", np.datetime64("NaT")], object),
         np.array(["a", np.zeros(2)], object),
+        np.array([1.5, np.nan]),
+        np.array(["2020-01-01", "NaT"], "M8[D]"),
     ):
         with pytest.raises(TypeError, match=r"cannot write .* which has no missing value"):
             z[: len(value)] = value
+    with pytest.raises(TypeError, match="no missing value"):
+        z[0] = np.float64("nan")
+    z[:2] = np.array([1.5, 2])
+    assert z[:2].tolist() == ["1.5", "2.0"]
+    z[0] = np.float64(2.5)
+    assert z[0] == "2.5"
     z[0] = None
     z[1:4] = [b"bytes", 5, np.str_("c")]
     assert z[...].tolist() == ["", "bytes", "5", "c"]

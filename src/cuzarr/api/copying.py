@@ -93,7 +93,8 @@ def copy(
         name = str(getattr(source, "name", "") or "").rpartition("/")[2]
         if not name:
             raise CopyError("the source has no name: give name=")
-    _refuse_below(source, dest, name)
+    if not shallow:
+        _refuse_below(source, dest, name)
     counts = Copied()
     with _logging(log) as told:
         job = _Job(dest, shallow, without_attrs, if_exists, dry_run, options, told, counts)
@@ -113,7 +114,8 @@ def copy_all(
 ) -> tuple[int, int, int]:
     """Copy every member of a group, and its attributes, into a group; see :func:`copy`."""
     _check_choice(if_exists, IfExists)
-    _refuse_below(source, dest, "")
+    if not shallow:
+        _refuse_below(source, dest, "")
     counts = Copied()
     with _logging(log) as told:
         job = _Job(dest, shallow, without_attrs, if_exists, dry_run, options, told, counts)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from threading import local
 from typing import Any
 
 import numpy as np
 
+from cuzarr.errors import CuzarrError
 from cuzarr.storage.base import BytesLike, Names, RequestBatch, Status, Values, offers
 from cuzarr.storage.prefix import batch_keys, check_batch, check_key, check_prefix
-from cuzarr.storage.status import count_bytes, refuse_write, status_error
+from cuzarr.storage.status import count_bytes, errno_status, refuse_write, status_error
+
+_asked = local()  #: which stores a thread asks by a ``get`` of their own
 
 
 class ByKey:
@@ -80,8 +84,20 @@ class ByKey:
         raise NotImplementedError
 
     def _read_by_get(self, key: str, start: int, length: int) -> tuple[BytesLike | None, int]:
-        """Read a range with the ``get`` of a subclass."""
-        value = self.get(key, start, length)
+        """Read a range with the ``get`` of a subclass, which may ask for a batch itself."""
+        inside = _asked.__dict__.setdefault("stores", set[int]())
+        if id(self) in inside:
+            return self._read(key, start, length)
+        inside.add(id(self))
+        try:
+            whole = (start, length) == (0, -1)
+            value = self.get(key) if whole else self.get(key, start, length)
+        except CuzarrError:
+            raise
+        except OSError as error:
+            return None, errno_status(error)
+        finally:
+            inside.discard(id(self))
         return value, Status.MISSING if value is None else Status.OK
 
     def _reading(self) -> AbstractContextManager[Any]:

@@ -33,7 +33,7 @@ def place(store: Any, path: str) -> tuple[Hashable, str]:
         if mapping is not None:
             return id(mapping), path
     fs, within = getattr(store, "fs", None), getattr(store, "path", None)
-    if fs is not None and isinstance(within, str):
+    if hasattr(fs, "protocol") and isinstance(within, str):
         return _in_file_system(fs, join(within, path))
     if type(store).__module__.startswith("obstore"):
         return _in_obstore(store, path)
@@ -62,7 +62,7 @@ _WHERE = (
 def _in_file_system(fs: Any, path: str) -> tuple[Hashable, str]:
     """Return the place of a path of a file system of fsspec."""
     while True:
-        names = (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+        names = [fs.protocol] if isinstance(fs.protocol, str) else [*fs.protocol]
         if getattr(fs, "sync_fs", None) is not None:  # plain calls, awaited
             fs = fs.sync_fs
         elif "dir" in names:
