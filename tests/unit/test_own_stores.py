@@ -207,7 +207,7 @@ def test_errors_of_a_get_name_the_chunk(base: Any, tmp_path: Path) -> None:
     store = Failing(tmp_path) if base is LocalStore else Failing()
     z = cuzarr.create_array(store, data=VALUES, chunks=(2, 5), fill_value=7, device="cpu")
     with pytest.raises(StoreError, match="'c/1/0': Permission denied"):
-        z[...]
+        z[2:]
     with pytest.raises(StoreError, match="in words of its own"):
         z[0]
     np.testing.assert_array_equal(z[:2, :5], VALUES[:2, :5])
