@@ -147,6 +147,7 @@ def test_names_of_numcodecs_are_there_as_they_were() -> None:
         {"cuda.placement.zstd": "host"},
         {"host.wave-chunks": 70000},
         {"host.wave_chunks": 1e5},
+        {"host": {"threads": 2, "wave-chunks": 3}},
         {"host.run_bytes": np.int64(64)},
     ],
 )
