@@ -104,7 +104,9 @@ class Config(donfig.Config):  # type: ignore[misc]  # donfig has no types
         value = self.get(key)
         whole = isinstance(value, Integral) or (isinstance(value, float) and value.is_integer())
         if isinstance(value, bool) or not whole or value < 1:
-            raise ValueError(f"{key} must be a positive integer, not {value!r}")
+            section, _, name = key.partition(".")
+            unset = " or None" if DEFAULTS[section][name] is None else ""
+            raise ValueError(f"{key} must be a positive integer{unset}, not {value!r}")
         return int(value)
 
     def set(self, arg: Mapping[str, Any] | None = None, **values: Any) -> Any:

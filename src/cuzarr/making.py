@@ -26,6 +26,7 @@ from cuzarr.options import FOREIGN, create_options, refuse_unknown
 from cuzarr.storage.base import Store
 from cuzarr.storage.place import overlap, place
 from cuzarr.storage.prefix import join
+from cuzarr.values import PROTOCOLS
 
 _CODECS = ("codecs", "compressor", "compressors")
 
@@ -143,7 +144,7 @@ def _held(data: Any, store: Store, path: str) -> Any:
     )
     if not lazy or next(iter(store.list(path)), None) is None:
         return data
-    array = any(hasattr(data, name) for name in ("__array__", "__dlpack__"))
+    array = any(hasattr(data, name) for name in PROTOCOLS)
     held = to_numpy(data if array else data[(slice(None),) * len(data.shape)])
     if held.shape != tuple(data.shape):
         raise ValueError(f"data of shape {tuple(data.shape)} gives an array of shape {held.shape}")

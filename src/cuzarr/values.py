@@ -14,7 +14,7 @@ from cuzarr.errors import ShapeMismatchError
 from cuzarr.host.backend import to_numpy
 from cuzarr.plan.chunk_plan import ChunkPlan
 
-_PROTOCOLS = ("__array__", "__dlpack__", "__cuda_array_interface__")
+PROTOCOLS = ("__array__", "__dlpack__", "__cuda_array_interface__")
 
 
 def fit_value(
@@ -82,7 +82,7 @@ def _as_array(value: Any, dtype: np.dtype[Any], place: Callable[[Any], Any] | No
         scalar[()] = _text(value) if dtype.kind == "T" else value
         value = scalar
     if not hasattr(value, "shape") or not hasattr(value, "reshape"):
-        foreign = any(hasattr(value, name) for name in _PROTOCOLS)
+        foreign = any(hasattr(value, name) for name in PROTOCOLS)
         on_device = getattr(value, "__cuda_array_interface__", None) is not None
         take = place if place is not None and on_device else to_numpy
         if foreign or dtype.kind != "T" or isinstance(value, str):

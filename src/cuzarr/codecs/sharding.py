@@ -187,8 +187,8 @@ class ShardingCodec(ArrayBytesCodec):
         """Return the configuration for a document."""
         return {
             "chunk_shape": list(self.chunk_shape),
-            "codecs": [_entry(codec) for codec in self.codecs],
-            "index_codecs": [_entry(codec) for codec in self.index_codecs],
+            "codecs": [codec.to_dict() for codec in self.codecs],
+            "index_codecs": [codec.to_dict() for codec in self.index_codecs],
             "index_location": str(self.index_location),
         }
 
@@ -261,11 +261,6 @@ def bound_index(chain: CodecChain, at_end: bool) -> ShardIndex:
     if size is None:
         raise ValueError("index_codecs must give an index of fixed size: bytes and checksums")
     return ShardIndex(chain, at_end, size)
-
-
-def _entry(codec: Codec) -> dict[str, Any]:
-    configuration = codec.configuration()
-    return {"name": codec.name, **({"configuration": configuration} if configuration else {})}
 
 
 def _codec(given: Any, place: str) -> Codec:

@@ -17,12 +17,9 @@ _thread = local()
 
 def threads() -> int:
     """Return the configured number of host threads (``host.threads``, or the usable processors)."""
-    wanted = config.get("host.threads")
-    if wanted is None:
+    if config.get("host.threads") is None:
         return len(os.sched_getaffinity(0))
-    if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
-        raise ValueError(f"host.threads must be a positive integer or None, not {wanted!r}")
-    return wanted
+    return config.count("host.threads")
 
 
 def pool() -> Executor:

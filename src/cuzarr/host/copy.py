@@ -29,10 +29,8 @@ def gather_row(rows: PlanRows, i: int, value: npt.NDArray[Any], chunk: npt.NDArr
     """Copy row ``i`` from the value to a C-contiguous decoded chunk."""
     inside, outside = _indices(rows, i)
     target = chunk.reshape(-1) if rows.flat else chunk
-    if (
-        not chunk.dtype.hasobject
-    ):  # of one element an array, since NumPy checks the range of scalars
-        outside = (*outside, ...)
+    if not chunk.dtype.hasobject:
+        outside = (*outside, ...)  # never a scalar, whose range NumPy would check
     target[inside] = value[outside]
 
 

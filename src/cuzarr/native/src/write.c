@@ -171,9 +171,9 @@ static uint8_t *encode(const WriteWave *job, Worker *worker, uint8_t *decoded, s
     return encoded;
 }
 
-/* Where the whole of chunk i lies in the array as it is stored, or NULL. Only what is written as it is may be
- * taken from there: a compressor reads its input several times, and another thread that changes the
- * array meanwhile would make a chunk that nobody can decode. */
+/* Where the whole of chunk i lies in the array as it is stored, or NULL. Only what is written as it
+ * is may be taken from there: a compressor reads its input several times, and another thread that
+ * changes the array meanwhile would make a chunk that nobody can decode. */
 static uint8_t *in_array(const WriteWave *job, int64_t i) {
     const CopyRows *copy = &job->copy;
     Line lines[MAX_AXES + 1];
@@ -212,7 +212,8 @@ static int32_t make_chunk(const WriteWave *job, Worker *worker, int64_t i, struc
 static int32_t write_shard(const Wave *wave, int64_t s) {
     const WriteWave *job = wave->job;
     int64_t first = job->first[s], last = job->first[s + 1], count = 0;
-    size_t size = (size_t)job->slots * 16 + (job->index_checked ? CHECKSUM_BYTES : 0), offset = job->index_at_end ? 0 : size;
+    size_t size = (size_t)job->slots * 16 + (job->index_checked ? CHECKSUM_BYTES : 0);
+    size_t offset = job->index_at_end ? 0 : size;
     struct iovec *parts = calloc((size_t)(last - first) + 1, sizeof *parts);
     uint8_t *index = malloc(size);
     int32_t status = atomic_load(&wave->shards[s].status);
